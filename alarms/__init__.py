@@ -1,0 +1,1 @@
+"""Decides, tells and acts. Is handed finished readings; never imports `monitor`."""

@@ -1,0 +1,252 @@
+"""The words of `alarms`: what is measured, what is decided, what is told. Plain values, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """A half-open stretch of time [start, end): aware UTC instants."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+
+class Severity(StrEnum):
+    """How loud. Compare with `rank`, never as text."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """1 for a warning, 2 for critical."""
+        return 1 if self is Severity.WARNING else 2
+
+
+class AlarmStatus(StrEnum):
+    """Where an alarm stands. CLOSED: its period is over and everyone who was told has been told so."""
+
+    OK = "OK"
+    PENDING = "PENDING"
+    FIRING = "FIRING"
+    CLOSED = "CLOSED"
+
+
+class DataStatus(StrEnum):
+    """NO_DATA: the reading is missing or its source is stale. The alarm keeps its level and never goes down."""
+
+    OK = "OK"
+    NO_DATA = "NO_DATA"
+
+
+class Reason(StrEnum):
+    """Why something was decided: reaches the message, the log and the store."""
+
+    CROSSED = "crossed"
+    ALREADY_OVER = "already_over"
+    LATE_CHARGES = "late_charges"
+    STILL_OVER = "still_over"
+    RESTATED_BELOW = "restated_below"
+    LIMIT_RAISED = "limit_raised"
+    PERIOD_ENDED = "period_ended"
+    BUDGET_REMOVED = "budget_removed"
+    DATA_MISSING = "data_missing"
+    DATA_BACK = "data_back"
+    FAULT = "fault"
+    FAULT_OVER = "fault_over"
+
+
+class Kind(StrEnum):
+    """What a notification says."""
+
+    FIRING = "FIRING"
+    REPEAT = "REPEAT"
+    RESOLVED = "RESOLVED"
+    TEST = "TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`at` of a threshold: a percentage of the budget, or an amount in its currency. `text` is as configured."""
+
+    text: str
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+
+    def of(self, budget_amount: Decimal) -> Decimal:
+        """The limit in money."""
+        if self.amount is not None:
+            return self.amount
+        if self.percent is None:
+            raise ValueError(f"limit {self.text} is neither a percentage nor an amount")
+        return budget_amount * self.percent / 100
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One line of a budget's `thresholds`. `receivers` None: those of the budget."""
+
+    on: str
+    at: Limit
+    severity: Severity
+    receivers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on spend, as `alarms` needs it. `repeat` None for a severity: never repeated."""
+
+    name: str
+    amount: Decimal
+    currency: str
+    thresholds: tuple[Threshold, ...]
+    receivers: tuple[str, ...]
+    repeat: dict[Severity, timedelta | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A finished number handed over by `monitor`: spend of one budget in one period.
+
+    `spend` None: not known (never 0). `lower_bound`: some of it is missing, so it is at least this much.
+    `as_of`: the newest charge in it ends here; None without any. `stale`: sources whose data is too old to trust.
+    `settled`: nothing more is expected for this period.
+    """
+
+    budget: str
+    period: Period
+    currency: str
+    spend: Decimal | None
+    billed: Decimal | None = None
+    accrued: Decimal | None = None
+    as_of: datetime | None = None
+    lower_bound: bool = False
+    stale: tuple[str, ...] = ()
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmKey:
+    """One threshold of one budget in one period; or a fault of the daemon itself (`on` = "health", no period)."""
+
+    subject: str
+    on: str
+    at: str
+    severity: Severity
+    period_start: datetime | None
+
+    @property
+    def level(self) -> str:
+        """The middle of a notification's id: letters, digits, dots and hyphens only. `actual-80pct-warning`."""
+        at = self.at.replace("%", "pct")
+        return "".join(c for c in f"{self.on}-{at}-{self.severity}" if c.isascii() and (c.isalnum() or c in "-._"))
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The stored state of one alarm.
+
+    `episode`: stable id of the present or last stay above the limit ("" before the first). `sequence`: number of the
+    last message of this level in this episode. `last_told`: when it was enqueued. `told_spend`: what it said.
+    """
+
+    key: AlarmKey
+    status: AlarmStatus = AlarmStatus.OK
+    data: DataStatus = DataStatus.OK
+    since: datetime | None = None
+    episode: str = ""
+    sequence: int = 0
+    first_detected: datetime | None = None
+    last_told: datetime | None = None
+    told_spend: Decimal | None = None
+    period_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of an alarm, kept for ever and printed by `once`."""
+
+    key: AlarmKey
+    from_status: AlarmStatus
+    to_status: AlarmStatus
+    reason: Reason
+    at: datetime
+    episode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a message may say; stored with it, so that it can be written again word for word after a crash.
+
+    Budget alarms fill the money; the daemon's own (budget None) have `title` and `detail` alone. `currency` "" then.
+    """
+
+    kind: Kind
+    severity: Severity
+    reason: Reason
+    title: str
+    detail: str = ""
+    budget: str | None = None
+    period: Period | None = None
+    amount: Decimal | None = None
+    currency: str = ""
+    on: str = ""
+    at: str = ""
+    limit: Decimal | None = None
+    spend: Decimal | None = None
+    billed: Decimal | None = None
+    accrued: Decimal | None = None
+    as_of: datetime | None = None
+    lower_bound: bool = False
+    stale: tuple[str, ...] = ()
+    previous_spend: Decimal | None = None
+    previous_told: datetime | None = None
+    first_detected: datetime | None = None
+    also_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message for one receiver. `id` is `episode/level/sequence`, the same for every receiver."""
+
+    id: str
+    receiver: str
+    created_at: datetime
+    facts: Facts
+    possible_repeat: bool = False
+    instead_of: str = ""
+
+
+class DeliveryState(StrEnum):
+    """DUE: owed. SENDING: being sent, or it was when the process died. DEAD: refused for good."""
+
+    DUE = "DUE"
+    SENDING = "SENDING"
+    SENT = "SENT"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notification in the outbox. `attempts` counts those begun."""
+
+    notification: Notification
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receiver gave back. `refused`: recipients that did not get it while others did."""
+
+    remote_id: str = ""
+    refused: tuple[str, ...] = ()

@@ -1,0 +1,69 @@
+"""Exact amounts: strict reading, canonical text, and the text that people see. No float comes near.
+
+Both packages use it; it knows nothing of either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+# 38 digits: what PostgreSQL, BigQuery and DuckDB sum in; a trap instead of a silent rounding.
+EXACT = Context(prec=38, rounding=ROUND_HALF_EVEN)
+_AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,18})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+# ISO 4217 minor units that are not 2.
+_MINOR_UNITS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}  # fmt: skip
+
+
+def parse_amount(text: str) -> Decimal:
+    """The exact amount of a plain decimal text (`-12.50`).
+
+    Raises ValueError for everything that `Decimal` would take but money is not: NaN, Infinity, 1E+400, 1_000,
+    full-width digits, more than 15 digits before or 18 after the point.
+    """
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a plain decimal amount such as 12.50")
+    return Decimal(text)
+
+
+def is_currency(text: str) -> bool:
+    """Whether the text has the form of an ISO 4217 code."""
+    return bool(_CURRENCY.fullmatch(text))
+
+
+def plain(amount: Decimal) -> str:
+    """Canonical text: no exponent, no trailing zeros after the point, never `-0`. `0.10` -> `0.1`, `1E+2` -> `100`."""
+    text = f"{amount:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum, in 38 digits."""
+    result = Decimal(0)
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def for_people(amount: Decimal, currency: str, *, beside: Decimal | None = None) -> str:
+    """`1,234.50 USD`: rounded to the currency's minor unit, for display only.
+
+    With `beside`, more digits are shown when the two amounts differ but would look the same.
+    """
+    digits = _MINOR_UNITS.get(currency, 2)
+    if beside is not None and beside != amount:
+        while digits < 12 and _rounded(amount, digits) == _rounded(beside, digits):
+            digits += 1
+    return f"{_rounded(amount, digits):,f} {currency}"
+
+
+def _rounded(amount: Decimal, digits: int) -> Decimal:
+    rounded = amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN, context=EXACT)
+    return abs(rounded) if rounded == 0 else rounded

@@ -1,0 +1,1 @@
+"""The only place where a cloud SDK is touched: sessions, deadlines, error translation."""

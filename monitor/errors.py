@@ -1,0 +1,100 @@
+"""What can go wrong, by what a caller does about it. Failures of outside calls are those of `alarms.errors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from alarms.errors import (
+    AccessError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+)
+
+__all__ = [
+    "AccessError",
+    "AlreadyRunningError",
+    "BadDataError",
+    "ConfigError",
+    "ExitCode",
+    "MissingExtraError",
+    "OutsideError",
+    "PermanentError",
+    "Problem",
+    "StoreError",
+    "StoreTooNewError",
+    "TemporaryError",
+    "UserError",
+]
+
+
+class ExitCode(IntEnum):
+    """sysexits(3), for every command but `status`."""
+
+    OK = 0
+    USAGE = 64
+    DATA = 65
+    UNAVAILABLE = 69
+    INTERNAL = 70
+    TEMPORARY = 75
+    NO_PERMISSION = 77
+    CONFIG = 78
+
+
+class UserError(Exception):
+    """Ends a command with one clear sentence on stderr and `exit_code`."""
+
+    exit_code = ExitCode.DATA
+
+    def __init__(self, message: str, exit_code: ExitCode | None = None) -> None:
+        super().__init__(message)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class AlreadyRunningError(UserError):
+    """Another process holds the state directory."""
+
+    exit_code = ExitCode.TEMPORARY
+
+
+class StoreError(UserError):
+    """The store cannot be opened, read or written."""
+
+    exit_code = ExitCode.NO_PERMISSION
+
+
+class StoreTooNewError(StoreError):
+    """The store was written by a newer version; it is left as it is."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class BadDataError(TemporaryError):
+    """A source answered, but with something that is not a usable number; nothing of the answer is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a config: where (file:line, key path), what was expected, and what to do."""
+
+    file: str
+    line: int | None
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class ConfigError(UserError):
+    """Every problem of a config at once."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

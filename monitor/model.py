@@ -1,0 +1,103 @@
+"""The words of `monitor`: charges, what they belong to, and what a source hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from alarms.model import Period
+
+UNATTRIBUTED = "(unattributed)"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """What charges belong to, at the finest grain that its source gives. "" means: the source does not say.
+
+    `account` is FOCUS SubAccountId, `service` ServiceName, `region` RegionId. UNATTRIBUTED is what remains of a total
+    when its parts are taken off.
+    """
+
+    source: str
+    currency: str
+    account: str = ""
+    service: str = ""
+    region: str = ""
+    run: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One row: `billed_cost` (FOCUS BilledCost) of a series over a charge period, booked on the UTC day it starts."""
+
+    series: Series
+    period: Period
+    billed_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class MeterReading:
+    """What a cumulative counter showed at an instant: month to date, as EstimatedCharges is published."""
+
+    at: datetime
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What to fetch: charges of `period`.
+
+    `meters`: for a source of cumulative counters, the last reading of each (by the source's own name for it) that
+    needs no second look; empty on the first fetch and when a past month is filled in.
+    """
+
+    period: Period
+    meters: Mapping[str, MeterReading] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiUse:
+    """What a fetch cost: calls made, and dollars by the cloud's published price."""
+
+    calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one fetch brought.
+
+    `charges` replace what is stored of their series within `replaces[series]`; a stored charge in there that is not
+    among them is withdrawn; a series that is not named is left alone (missing is missing, not zero).
+    `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
+    `rejected`: rows that were unusable; `missing`: parts that could not be read (the rest is then a lower bound).
+    `meters`: the readings to start from next time.
+    """
+
+    charges: tuple[Charge, ...]
+    replaces: Mapping[Series, Period]
+    data_as_of: datetime | None
+    rejected: int = 0
+    missing: tuple[str, ...] = ()
+    meters: Mapping[str, MeterReading] = field(default_factory=dict)
+    use: ApiUse = ApiUse()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a budget counts. An empty tuple does not restrict; `source` is one name."""
+
+    source: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+
+    def covers(self, series: Series) -> bool:
+        """Whether charges of this series count."""
+        return (
+            (not self.source or series.source in self.source)
+            and (not self.account or series.account in self.account)
+            and (not self.service or series.service in self.service)
+        )

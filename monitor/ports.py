@@ -1,0 +1,41 @@
+"""What a billing source is, and the settings that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitor.model import Batch, MeterReading, Window
+
+
+class BillingSource(Protocol):
+    """Where bills come from. Made by `create(settings)` of its module in `monitor.sources`."""
+
+    name: str
+
+    def windows(self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None) -> Sequence[Window]:
+        """What to fetch now, newest first: the running window, then past months that were never read (back-fill).
+
+        `meters` are those of the last batch; `filled_since` is how far back the ledger is filled, None at first.
+        """
+
+    def fetch(self, window: Window) -> Batch:
+        """Read one window; network, no transaction open. Over within `deadline`.
+
+        Raises AccessError, PermanentError, TemporaryError or BadDataError; then nothing of this window is kept.
+        """
+
+    def probe(self) -> str:
+        """Try it read-only for `check-config --live`; one sentence on what was seen. Raises like `fetch`."""
+
+
+class SourceDefaults(Protocol):
+    """What a source module's `Settings` must have beside its own keys."""
+
+    name: str
+    type: str
+    every: timedelta
+    currency: str
+    late_after: timedelta
+    stale_after: timedelta

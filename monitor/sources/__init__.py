@@ -1,0 +1,1 @@
+"""One module per billing source: `type = "NAME"` in the config is the module NAME here."""

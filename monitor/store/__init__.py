@@ -1,0 +1,1 @@
+"""The database: schema and migrations, ledger, alarm states, outbox, facts for `status`."""
