@@ -43,3 +43,7 @@ class AccessError(PermanentError):
 
 class MissingExtraError(PermanentError):
     """A package that this part needs is not installed; the message says which extra brings it."""
+
+
+class OutboxError(Exception):
+    """The outbox cannot be read or written now (disk full, say); what it held is still there."""

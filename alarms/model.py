@@ -58,10 +58,9 @@ class Reason(StrEnum):
     LIMIT_RAISED = "limit_raised"
     PERIOD_ENDED = "period_ended"
     BUDGET_REMOVED = "budget_removed"
-    DATA_MISSING = "data_missing"
-    DATA_BACK = "data_back"
     FAULT = "fault"
     FAULT_OVER = "fault_over"
+    TEST = "test"
 
 
 class Kind(StrEnum):

@@ -14,10 +14,11 @@ EXACT = Context(prec=38, rounding=ROUND_HALF_EVEN)
 _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,18})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 # ISO 4217 minor units that are not 2.
-_MINOR_UNITS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}  # fmt: skip
+_NO_DECIMALS = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND")
+_THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+_CFA_AND_ISLANDS = ("VUV", "XAF", "XOF", "XPF")
+_MINOR_UNITS = {**dict.fromkeys(_NO_DECIMALS + _CFA_AND_ISLANDS, 0), **dict.fromkeys(_THREE_DECIMALS, 3)}
+_MOST_DIGITS = 12
 
 
 def parse_amount(text: str) -> Decimal:
@@ -59,7 +60,7 @@ def for_people(amount: Decimal, currency: str, *, beside: Decimal | None = None)
     """
     digits = _MINOR_UNITS.get(currency, 2)
     if beside is not None and beside != amount:
-        while digits < 12 and _rounded(amount, digits) == _rounded(beside, digits):
+        while digits < _MOST_DIGITS and _rounded(amount, digits) == _rounded(beside, digits):
             digits += 1
     return f"{_rounded(amount, digits):,f} {currency}"
 

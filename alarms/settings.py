@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -28,4 +28,15 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 class StrictModel(BaseModel):
     """Unknown keys are errors, nothing is coerced silently, values never change, and no input is echoed in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+
+class ReceiverSettings(StrictModel):
+    """The keys that every receiver has, whatever sends to it. `min_severity` None: told of everything."""
+
+    name: str
+    type: str
+    min_severity: Literal["warning", "critical"] | None = None
+    allow_private: bool = False

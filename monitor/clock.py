@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+
+TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class Clock(Protocol):
     """Wall time for calendar decisions, monotonic seconds for intervals and deadlines."""
 
     def now(self) -> datetime:
-        """This instant, aware, UTC."""
+        """The present instant, aware, UTC."""
 
     def monotonic(self) -> float:
         """Seconds that never step back; only differences mean something."""
@@ -21,9 +26,11 @@ class SystemClock:
     """The machine's own clocks."""
 
     def now(self) -> datetime:
+        """Wall time."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Seconds since some past instant."""
         return time.monotonic()
 
 
@@ -34,9 +41,11 @@ class FixedClock:
         self.instant = instant
 
     def now(self) -> datetime:
+        """Where it stands."""
         return self.instant
 
     def monotonic(self) -> float:
+        """Real seconds: deadlines hold in replayed time too."""
         return time.monotonic()
 
 

@@ -8,6 +8,7 @@ from enum import IntEnum
 from alarms.errors import (
     AccessError,
     MissingExtraError,
+    OutboxError,
     OutsideError,
     PermanentError,
     TemporaryError,
@@ -60,8 +61,8 @@ class AlreadyRunningError(UserError):
     exit_code = ExitCode.TEMPORARY
 
 
-class StoreError(UserError):
-    """The store cannot be opened, read or written."""
+class StoreError(UserError, OutboxError):
+    """The store cannot be opened, read or written; to `alarms` it is the outbox that cannot."""
 
     exit_code = ExitCode.NO_PERMISSION
 

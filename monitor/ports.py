@@ -14,7 +14,9 @@ class BillingSource(Protocol):
 
     name: str
 
-    def windows(self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None) -> Sequence[Window]:
+    def windows(
+        self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None
+    ) -> Sequence[Window]:
         """What to fetch now, newest first: the running window, then past months that were never read (back-fill).
 
         `meters` are those of the last batch; `filled_since` is how far back the ledger is filled, None at first.

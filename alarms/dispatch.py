@@ -1,0 +1,297 @@
+"""Sends what the outbox owes: one lane per receiver, so that one that hangs holds up nobody else.
+
+Within a receiver the order is kept. A message that its receivers do not take goes to the others too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from alarms.errors import OutboxError, PermanentError, TemporaryError
+from alarms.model import Delivery, Notification, Receipt, Severity
+from alarms.ports import Notifier, Outbox
+
+log = logging.getLogger(__name__)
+
+# A breach has to reach somebody within 120 s of being seen: half of that for the receivers that were meant to hear.
+UNHEARD_AFTER = timedelta(seconds=60)
+_UNHEARD_EVERY_S = 5.0
+_FIRST_BACKOFF = timedelta(seconds=5)
+_LONGEST_BACKOFF = timedelta(minutes=15)
+# A receiver that refuses everything needs a person; it is asked again once a day. Also the longest that another side
+# can put us off.
+_ONCE_A_DAY = timedelta(days=1)
+# A notifier has 30 s in all; whoever overstays that is left behind.
+_SEND_WALL_S = 40.0
+# Sends that never came back, per receiver, before no more are begun.
+_MOST_STUCK = 3
+_STORE_RETRY_S = 5.0
+# The longest a lane sleeps: the wall clock may be set meanwhile.
+_LONGEST_SLEEP_S = 30.0
+
+
+class Dispatcher:
+    """Sends for a fixed set of receivers. `min_severity`: what a receiver wants to hear at least.
+
+    `on_receiver_dead(receiver, error)` is called when one begins to refuse everything, `on_change()` after every
+    delivery that was tried; both from the lane's thread. Before the first start the outbox must have been recovered.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        notifiers: Mapping[str, Notifier],
+        now: Callable[[], datetime],
+        *,
+        min_severity: Mapping[str, Severity] | None = None,
+        on_receiver_dead: Callable[[str, str], None] = lambda _receiver, _error: None,
+        on_change: Callable[[], None] = lambda: None,
+        send_wall_s: float = _SEND_WALL_S,
+    ) -> None:
+        self._outbox = outbox
+        self._lanes = {name: _Lane(name, notifier) for name, notifier in notifiers.items()}
+        self._now = now
+        self._min_severity = dict(min_severity or {})
+        self._on_receiver_dead = on_receiver_dead
+        self._on_change = on_change
+        self._send_wall_s = send_wall_s
+        self._stopping = threading.Event()
+        # Guards the choice of the next delivery, so that "nothing is due and nothing under way" can be said for sure.
+        self._choosing = threading.Condition()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to send, in threads of its own."""
+        self._stopping.clear()
+        jobs = {f"lane {name}": partial(self._run_lane, lane) for name, lane in self._lanes.items()}
+        jobs["unheard"] = partial(self._run_unheard)
+        self._threads = [threading.Thread(target=job, name=name, daemon=True) for name, job in jobs.items()]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Something new is owed."""
+        for lane in self._lanes.values():
+            lane.woken.set()
+
+    def stop(self, limit: timedelta) -> None:
+        """Begin nothing new and wait for what is under way; what is not over by then is owed again, as uncertain."""
+        end = time.monotonic() + limit.total_seconds()
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self._threads = []
+        for lane in self._lanes.values():
+            delivery = lane.under_way
+            if delivery is not None:
+                # Should that fail, it stays marked as being sent: the next start knows what that means.
+                with contextlib.suppress(OutboxError):
+                    self._outbox.later(delivery, self._now(), "the monitor stopped while sending", uncertain=True)
+
+    def run_until_idle(self, limit: timedelta) -> None:
+        """Send what is due now, all receivers at once; over when nothing is due any more or after `limit`."""
+        end = time.monotonic() + limit.total_seconds()
+        self._spread()
+        self.start()
+        with self._choosing:
+            while not self._idle() and time.monotonic() < end:
+                self._choosing.wait(end - time.monotonic())
+        self.stop(timedelta(seconds=max(0.0, end - time.monotonic())))
+
+    def _idle(self) -> bool:
+        if any(lane.under_way is not None for lane in self._lanes.values()):
+            return False
+        return all(self._wait_s(self._outbox.oldest_owed(name)) > 0 for name in self._lanes)
+
+    def _run_lane(self, lane: _Lane) -> None:
+        while not self._stopping.is_set():
+            lane.woken.clear()
+            try:
+                wait = self._serve(lane)
+                lane.store_failed = False
+            except OutboxError as error:
+                if not lane.store_failed and not self._stopping.is_set():
+                    log.error("The outbox cannot be used, trying on. receiver=%s error=%s", lane.name, error)  # noqa: TRY400  # one sentence for people, no traceback
+                lane.store_failed = True
+                wait = _STORE_RETRY_S
+            if wait > 0:
+                lane.woken.wait(wait)
+
+    def _serve(self, lane: _Lane) -> float:
+        """Send one delivery if one is due; how many seconds there is nothing to do."""
+        self._mark_sent(lane)
+        with self._choosing:
+            delivery = self._outbox.oldest_owed(lane.name)
+            wait = self._wait_s(delivery)
+            if delivery is None or wait > 0 or self._stopping.is_set():
+                self._choosing.notify_all()
+                return wait
+            lane.under_way = delivery
+        try:
+            self._deliver(lane, delivery)
+        finally:
+            with self._choosing:
+                lane.under_way = None
+                self._choosing.notify_all()
+        self._on_change()
+        return 0.0
+
+    def _wait_s(self, delivery: Delivery | None) -> float:
+        if delivery is None:
+            return _LONGEST_SLEEP_S
+        return min((delivery.next_attempt_at - self._now()).total_seconds(), _LONGEST_SLEEP_S)
+
+    def _deliver(self, lane: _Lane, delivery: Delivery) -> None:
+        try:
+            delivery = self._outbox.begin(delivery, self._now())
+        except OutboxError as error:
+            # People hear of a breach even when the disk is full; at worst they hear of it twice.
+            log.warning("Sending without a note of it. receiver=%s error=%s", lane.name, error)
+        result = self._attempt(lane, delivery)
+        match result:
+            case Receipt():
+                lane.unmarked = (delivery, result, self._now())
+                self._mark_sent(lane)
+            case PermanentError():
+                self._refused(lane, delivery, result)
+            case TemporaryError():
+                at = self._now() + _delay(delivery.attempts, result.retry_after)
+                log.warning("Not delivered, trying on. receiver=%s at=%s error=%s", lane.name, at, result)
+                self._outbox.later(delivery, at, str(result), uncertain=result.uncertain)
+
+    def _attempt(self, lane: _Lane, delivery: Delivery) -> Receipt | PermanentError | TemporaryError:
+        lane.stuck = [attempt for attempt in lane.stuck if attempt.is_alive()]
+        if len(lane.stuck) >= _MOST_STUCK:
+            return TemporaryError(f"{len(lane.stuck)} earlier sends to {lane.name} have never come back")
+        attempt = _Attempt(lane, delivery, self._arrived_late)
+        attempt.start()
+        if not attempt.over.wait(self._send_wall_s) and attempt.leave_behind():
+            lane.stuck.append(attempt)
+            return TemporaryError(f"{lane.name} did not answer within {self._send_wall_s:.0f} s", uncertain=True)
+        return attempt.result
+
+    def _mark_sent(self, lane: _Lane) -> None:
+        """Note what was accepted; kept in mind until that works, so that it is not sent again."""
+        if lane.unmarked is not None:
+            delivery, receipt, at = lane.unmarked
+            self._outbox.sent(delivery, receipt, at)
+            lane.unmarked = None
+            log.info("Delivered. id=%s receiver=%s attempts=%d", delivery.notification.id, lane.name, delivery.attempts)
+            if receipt.refused:
+                log.warning("Some recipients were refused. receiver=%s count=%d", lane.name, len(receipt.refused))
+
+    def _arrived_late(self, delivery: Delivery, receipt: Receipt) -> None:
+        """A send that was given up has been accepted after all."""
+        try:
+            self._outbox.sent(delivery, receipt, self._now())
+        except OutboxError as error:
+            log.warning("A late delivery could not be noted. id=%s error=%s", delivery.notification.id, error)
+
+    def _refused(self, lane: _Lane, delivery: Delivery, error: PermanentError) -> None:
+        now = self._now()
+        log.error("Refused for good. receiver=%s whole_receiver=%s error=%s", lane.name, error.whole_receiver, error)
+        newly_dead = False
+        if error.whole_receiver:
+            newly_dead = self._outbox.receiver_dead(lane.name, str(error), now, now + _ONCE_A_DAY)
+        else:
+            self._outbox.dead(delivery, str(error), now)
+        notification = delivery.notification
+        others = self._not_addressed(notification)
+        wanting = [name for name in others if self._wants(name, notification.facts.severity)]
+        self._address(notification, wanting or others)
+        if newly_dead:
+            self._on_receiver_dead(lane.name, str(error))
+
+    def _run_unheard(self) -> None:
+        while not self._stopping.wait(_UNHEARD_EVERY_S):
+            try:
+                self._spread()
+            except OutboxError as error:
+                log.warning("Cannot look for unheard messages now. error=%s", error)
+
+    def _spread(self) -> None:
+        """Address what nobody has accepted for a while to everybody else."""
+        for notification in self._outbox.unheard(self._now() - UNHEARD_AFTER):
+            self._address(notification, self._not_addressed(notification))
+
+    def _not_addressed(self, notification: Notification) -> list[str]:
+        return sorted(self._lanes.keys() - self._outbox.addressed(notification.id))
+
+    def _wants(self, receiver: str, severity: Severity) -> bool:
+        least = self._min_severity.get(receiver)
+        return least is None or severity.rank >= least.rank
+
+    def _address(self, notification: Notification, receivers: list[str]) -> None:
+        instead_of = notification.instead_of or notification.receiver
+        self._outbox.add(
+            replace(notification, receiver=name, instead_of=instead_of, possible_repeat=False) for name in receivers
+        )
+        for name in receivers:
+            log.warning("Sent another way. id=%s from=%s to=%s", notification.id, instead_of, name)
+            self._lanes[name].woken.set()
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One receiver. `unmarked`: accepted by the other side, but not noted in the outbox yet."""
+
+    name: str
+    notifier: Notifier
+    woken: threading.Event = field(default_factory=threading.Event)
+    under_way: Delivery | None = None
+    unmarked: tuple[Delivery, Receipt, datetime] | None = None
+    stuck: list[_Attempt] = field(default_factory=list)
+    store_failed: bool = False
+
+
+class _Attempt(threading.Thread):
+    """One send in a thread of its own, so that one that never ends can be left behind."""
+
+    def __init__(self, lane: _Lane, delivery: Delivery, late: Callable[[Delivery, Receipt], None]) -> None:
+        super().__init__(name=f"send {lane.name}", daemon=True)
+        self.over = threading.Event()
+        # What remains when the notifier fails in a way that it does not know itself.
+        self.result: Receipt | PermanentError | TemporaryError = TemporaryError(
+            f"the code that sends to {lane.name} failed; see the log", uncertain=True
+        )
+        self._notifier = lane.notifier
+        self._delivery = delivery
+        self._late = late
+        self._left_behind = False
+        self._ending = threading.Lock()
+
+    def run(self) -> None:
+        """Send; if that took too long but worked, say so."""
+        try:
+            self.result = self._notifier.send(self._delivery.notification)
+        except (PermanentError, TemporaryError) as error:
+            self.result = error
+        finally:
+            with self._ending:
+                self.over.set()
+        if self._left_behind and isinstance(self.result, Receipt):
+            self._late(self._delivery, self.result)
+
+    def leave_behind(self) -> bool:
+        """Wait no longer; False if it has just ended."""
+        with self._ending:
+            self._left_behind = not self.over.is_set()
+            return self._left_behind
+
+
+def _delay(attempts: int, asked: timedelta | None) -> timedelta:
+    """How long to wait after so many attempts: never shorter than the other side asked, unless that is days."""
+    jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
+    backoff = min(_FIRST_BACKOFF * (1 << min(max(attempts, 1) - 1, 10)), _LONGEST_BACKOFF) * (0.8 + 0.2 * jitter)
+    if asked is None:
+        return backoff
+    return max(backoff, min(asked, _ONCE_A_DAY) * (1 + 0.1 * jitter))

@@ -1,0 +1,120 @@
+"""An Amazon SNS topic, standard or FIFO."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from alarms.clients.aws import AwsSettings, make_client, translated
+from alarms.clients.deadline import within
+from alarms.model import Notification, Receipt
+from alarms.ports import Notifier
+from alarms.render import Rendered, clean, render
+from alarms.settings import ReceiverSettings
+
+DEADLINE_S = 30.0
+# SNS counts the attributes' names, types and values; the subject is counted here to be safe.
+LARGEST = 262_144
+_ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
+_FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
+_CUT = "\n(cut)\n"
+
+
+def _topic_arn(text: str) -> str:
+    if not _ARN.fullmatch(text):
+        raise ValueError('expected the ARN of a topic, such as "arn:aws:sns:us-east-1:123456789012:MyTopic"')
+    return text
+
+
+class Settings(ReceiverSettings, AwsSettings):
+    """`region` "": that of the topic."""
+
+    topic_arn: Annotated[str, AfterValidator(_topic_arn)]
+    region: str = ""
+
+
+def create(
+    settings: Settings, *, now: Callable[[], datetime], timezone: tzinfo = UTC, deadline_s: float = DEADLINE_S
+) -> Notifier:
+    """Make the notifier. Raises MissingExtraError without boto3, PermanentError for settings that cannot work."""
+    region = settings.region or settings.topic_arn.split(":")[3]
+    client = make_client("sns", settings, retries=0, region=region)
+    return SnsNotifier(settings, client, now, timezone, deadline_s)
+
+
+@dataclass(frozen=True, slots=True)
+class SnsNotifier:
+    """Publishes to one topic."""
+
+    settings: Settings
+    client: Any
+    now: Callable[[], datetime]
+    timezone: tzinfo
+    deadline_s: float
+
+    def send(self, notification: Notification) -> Receipt:
+        """Publish once."""
+        rendered = render(notification, now=self.now(), timezone=self.timezone)
+        message = publication(notification, rendered, self.settings.topic_arn)
+
+        def publish() -> Any:
+            with translated():
+                return self.client.publish(**message)
+
+        answer = within(self.deadline_s, publish, what=f"SNS for receiver {self.settings.name}", uncertain=True)
+        return Receipt(remote_id=str(answer.get("MessageId", "")))
+
+
+def publication(notification: Notification, rendered: Rendered, topic_arn: str) -> dict[str, Any]:
+    """Give the arguments of `publish`, within SNS's limits on size and characters."""
+    attributes = {
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in _attributes(notification).items()
+        if value  # SNS refuses empty ones
+    }
+    taken = len(rendered.subject) + sum(
+        len(name) + len(value["DataType"]) + len(value["StringValue"].encode()) for name, value in attributes.items()
+    )
+    arguments = {
+        "TopicArn": topic_arn,
+        "Subject": rendered.subject,
+        "Message": cut(rendered.text, LARGEST - taken),
+        "MessageAttributes": attributes,
+    }
+    if topic_arn.endswith(".fifo"):
+        arguments["MessageGroupId"] = _group(notification.facts.budget or "monitor")
+        arguments["MessageDeduplicationId"] = _fifo_id(notification.id)
+    return arguments
+
+
+def cut(text: str, size: int) -> str:
+    """Cut a text to `size` bytes of UTF-8, between characters, and say so at its end."""
+    data = text.encode()
+    if len(data) <= size:
+        return text
+    return data[: size - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def _attributes(notification: Notification) -> dict[str, str]:
+    facts = notification.facts
+    return {
+        "budget": clean(facts.budget or "", 256),
+        "severity": str(facts.severity),
+        "kind": str(facts.kind),
+        "id": clean(notification.id, 256),
+    }
+
+
+def _group(budget: str) -> str:
+    # One order per budget; two names that look the same after this merely share it.
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", budget)[:128]
+
+
+def _fifo_id(text: str) -> str:
+    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,313 @@
+"""What people read: a notification as a subject, a text, and labelled lines that each notifier lays out its own way.
+
+Pure. Written for a phone at three in the morning: what crossed, how much, how old that is, what to do next. Texts that
+others chose (names, errors) are cleaned here once, so that no notifier has to.
+"""
+
+from __future__ import annotations
+
+import shlex
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import ROUND_FLOOR, Decimal
+
+from alarms.model import Facts, Kind, Notification, Period, Reason
+from alarms.money import EXACT, for_people
+
+# SNS: "up to 100 characters"; alertmanager#2829 and others met the refusal at 100.
+SUBJECT_LENGTH = 99
+_NAME_LENGTH = 64
+_TITLE_LENGTH = 200
+_DETAIL_LENGTH = 1000
+# A message that leaves later than this after the crossing says when that was.
+_LATE = timedelta(minutes=10)
+
+_WHY = {
+    Reason.CROSSED: "spend has crossed the limit",
+    Reason.ALREADY_OVER: "it was already over when the monitor first looked",
+    Reason.LATE_CHARGES: "charges that arrived after the period's end took it over",
+    Reason.STILL_OVER: "it is still over; this is the repeat you asked for",
+    Reason.RESTATED_BELOW: "the cloud corrected its charges downwards",
+    Reason.LIMIT_RAISED: "the limit was raised",
+    Reason.PERIOD_ENDED: "the period has ended",
+    Reason.BUDGET_REMOVED: "the budget or this threshold is no longer in the config",
+    Reason.FAULT: "the monitor itself has a problem",
+    Reason.FAULT_OVER: "the problem is over",
+    Reason.TEST: "somebody asked for a test",
+    Reason.TEST: "sent by hand to see whether it arrives",
+}
+_STANDS = {
+    Reason.RESTATED_BELOW: "back under {limit}",
+    Reason.LIMIT_RAISED: "back under {limit}, which was raised",
+    Reason.PERIOD_ENDED: "over {limit} when the period ended",
+    Reason.BUDGET_REMOVED: "{limit} is no longer watched",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One labelled fact. `foreign`: somebody else chose (part of) the value."""
+
+    label: str
+    value: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One message. `subject` is ASCII and at most 99 characters; `headline` is its full text; `see` are commands."""
+
+    subject: str
+    headline: str
+    notes: tuple[str, ...]
+    lines: tuple[Line, ...]
+    see: tuple[str, ...]
+    id: str
+
+    @property
+    def short(self) -> str:
+        """One line: the headline and what must be known about this copy of it."""
+        return " ".join((self.headline, *self.notes))
+
+    @property
+    def text(self) -> str:
+        """All of it, as plain text."""
+        parts = ["\n".join((self.headline, *self.notes))]
+        parts.append("\n".join(f"{line.label}: {line.value}" for line in self.lines))
+        if self.see:
+            parts.append("\n".join(("See:", *(f"  {command}" for command in self.see))))
+        parts.append(f"Id: {self.id}")
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render(notification: Notification, *, now: datetime, timezone: tzinfo = UTC) -> Rendered:
+    """Write the message. `now` is when it is sent; `timezone` is for the reader only."""
+    facts = notification.facts
+    lines = _own_lines(facts) if facts.budget is None else _budget_lines(facts, now, timezone)
+    return Rendered(
+        subject=_subject(notification),
+        headline=_headline(facts, clean(facts.budget or "", _NAME_LENGTH)),
+        notes=tuple(_notes(notification)),
+        lines=(*lines, *_when_lines(facts, now, timezone)),
+        see=tuple(_see(facts)),
+        id=clean(notification.id, 200),
+    )
+
+
+def clean(text: str, length: int) -> str:
+    """One line of at most `length` characters, without anything invisible: no controls, no bidi overrides."""
+    visible = "".join(_visible(character) for character in text)
+    line = " ".join(visible.split())
+    return line if len(line) <= length else line[: length - 3].rstrip() + "..."
+
+
+def _visible(character: str) -> str:
+    # Cf: zero-width and bidi; Co, Cs, Cn: private, surrogate, unassigned; Cc, Zl, Zp: breaks a line or worse.
+    category = unicodedata.category(character)
+    if category in ("Cf", "Co", "Cs", "Cn"):
+        return ""
+    return " " if category in ("Cc", "Zl", "Zp", "Zs") else character
+
+
+def _subject(notification: Notification) -> str:
+    end = " (possible repeat)" if notification.possible_repeat else ""
+    name = _ascii(clean(notification.facts.budget or "", _NAME_LENGTH))
+    subject = _ascii(_headline(notification.facts, name)) + end
+    if len(subject) > SUBJECT_LENGTH and name:  # the figures matter more than the whole name
+        kept = max(12, len(name) - (len(subject) - SUBJECT_LENGTH))
+        subject = _ascii(_headline(notification.facts, clean(name, kept))) + end
+    return (
+        subject
+        if len(subject) <= SUBJECT_LENGTH
+        else clean(subject[: -len(end) or None], SUBJECT_LENGTH - len(end)) + end
+    )
+
+
+def _ascii(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return clean(bare.encode("ascii", "replace").decode(), 1000)
+
+
+def _headline(facts: Facts, name: str) -> str:
+    level = facts.severity.upper()
+    leads = {Kind.FIRING: level, Kind.REPEAT: f"STILL {level}", Kind.RESOLVED: "RESOLVED", Kind.TEST: "TEST"}
+    lead = leads[facts.kind]
+    if facts.budget is None:
+        return f"{lead}: {clean(facts.title, _TITLE_LENGTH)}"
+    stands = _STANDS.get(facts.reason, "no longer over {limit}") if facts.kind is Kind.RESOLVED else "over {limit}"
+    limit = clean(facts.at if facts.on == "actual" else f"{facts.on} {facts.at}", 40)
+    return f"{lead} {name}: {_spend_of_amount(facts)}{stands.format(limit=limit)}"
+
+
+def _spend_of_amount(facts: Facts) -> str:
+    if facts.amount is None:
+        return ""
+    amount = for_people(facts.amount, facts.currency, beside=facts.spend)
+    if facts.spend is None:
+        return f"spend not known, budget {amount}, "
+    return f"{_least(facts)}{_without_currency(_spend(facts))} of {amount} spent, "
+
+
+def _notes(notification: Notification) -> Iterator[str]:
+    if notification.possible_repeat:
+        yield "(possible repeat)"
+    if notification.instead_of:
+        yield f"{clean(notification.instead_of, _NAME_LENGTH)} did not accept this; sent here instead."
+
+
+def _own_lines(facts: Facts) -> Iterator[Line]:
+    if detail := clean(facts.detail, _DETAIL_LENGTH):
+        yield Line("What", detail, foreign=True)
+    if facts.kind is not Kind.TEST:
+        yield Line("Severity", str(facts.severity))
+        yield Line("Why", _WHY[facts.reason])
+
+
+def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
+    if facts.amount is not None:
+        yield Line("Spent", _split(facts))
+    yield Line("Limit", _limit(facts))
+    if facts.amount is not None:
+        yield Line("Data", _data_age(facts, now, timezone))
+        if facts.stale:
+            names = ", ".join(clean(name, _NAME_LENGTH) for name in facts.stale[:10])
+            yield Line("Stale", f"{names}: too old to trust, so the true spend may be higher", foreign=True)
+        yield Line("Change", _change(facts, timezone))
+    yield Line("Why", _WHY[facts.reason])
+    if facts.also_over:
+        yield Line("Also over", ", ".join(clean(limit, 30) for limit in facts.also_over[:10]))
+    if detail := clean(facts.detail, _DETAIL_LENGTH):
+        yield Line("Note", detail, foreign=True)
+    yield Line("Budget", _budget(facts, now, timezone), foreign=True)
+
+
+def _when_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
+    if facts.first_detected is not None and now - facts.first_detected > _LATE:
+        ago = _duration(now - facts.first_detected)
+        yield Line("First detected at", f"{_instant(facts.first_detected, timezone)}, {ago} ago")
+
+
+def _split(facts: Facts) -> str:
+    if facts.spend is None:
+        return "not known: its data is missing or too old"
+    text = f"{_least(facts)}{_spend(facts)}"
+    if facts.amount:
+        # Downwards: what is not over shows no 100.0%.
+        share = EXACT.divide(facts.spend * 100, facts.amount).quantize(Decimal("0.1"), rounding=ROUND_FLOOR)
+        text += f" ({share:,f}%)"
+    return (
+        f"{text} = {_part(facts.billed, facts)} billed + {_part(facts.accrued, facts)} accrued (used, not billed yet)"
+    )
+
+
+def _part(amount: Decimal | None, facts: Facts) -> str:
+    if amount is None:
+        return "unknown"
+    if amount == facts.spend:
+        return _without_currency(_spend(facts))
+    return _without_currency(for_people(amount, facts.currency, beside=Decimal(0)))
+
+
+def _limit(facts: Facts) -> str:
+    at = clean(facts.at, 30)
+    if not at.endswith("%"):
+        text = f"{at} of {clean(facts.on, 20)} spend, {facts.severity}"
+    elif facts.limit is None:
+        text = f"{at} of the budget, {clean(facts.on, 20)}, {facts.severity}"
+    else:
+        money = for_people(facts.limit, facts.currency, beside=facts.spend)
+        text = f"{at} of the budget = {money}, {clean(facts.on, 20)}, {facts.severity}"
+    if facts.spend is None or facts.limit is None:
+        return text
+    distance = EXACT.subtract(facts.spend, facts.limit)
+    if distance == 0:
+        return f"{text}, reached exactly"
+    way = "over" if distance > 0 else "under"
+    return f"{text}, {way} by {for_people(abs(distance), facts.currency, beside=Decimal(0))}"
+
+
+def _data_age(facts: Facts, now: datetime, timezone: tzinfo) -> str:
+    if facts.as_of is None:
+        return "no charge seen yet in this period"
+    return f"up to {_instant(facts.as_of, timezone)}, {_duration(now - facts.as_of)} old"
+
+
+def _change(facts: Facts, timezone: tzinfo) -> str:
+    if facts.previous_told is None:
+        return "this is the first message about this limit"
+    since = f"since the last message, {_instant(facts.previous_told, timezone)}"
+    if facts.spend is None or facts.previous_spend is None:
+        return f"not known {since}"
+    change = EXACT.subtract(facts.spend, facts.previous_spend)
+    if change == 0:
+        return f"none {since}"
+    return f"{'+' if change > 0 else ''}{for_people(change, facts.currency, beside=Decimal(0))} {since}"
+
+
+def _budget(facts: Facts, now: datetime, timezone: tzinfo) -> str:
+    text = clean(facts.budget or "", _NAME_LENGTH)
+    if facts.amount is not None:
+        text += f", {for_people(facts.amount, facts.currency, beside=facts.spend)}"
+    return text if facts.period is None else f"{text} for {_period(facts.period, now, timezone)}"
+
+
+def _period(period: Period, now: datetime, timezone: tzinfo) -> str:
+    text = _period_name(period) or f"{_instant(period.start, timezone)} to {_instant(period.end, timezone)}"
+    return f"{text}, over" if now >= period.end else f"{text}, {_duration(period.end - now)} left"
+
+
+def _period_name(period: Period) -> str:
+    """Whole UTC days and months have names; anything else is told by its ends."""
+    start, end = period.start.astimezone(UTC), period.end.astimezone(UTC)
+    if start.replace(hour=0, minute=0, second=0, microsecond=0) != start:
+        return ""
+    if end - start == timedelta(days=1):
+        return f"{start.day} {start:%B %Y} (UTC)"
+    next_month = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return f"{start:%B %Y} (UTC)" if start.day == 1 and end == next_month else ""
+
+
+def _see(facts: Facts) -> Iterator[str]:
+    if facts.kind is Kind.TEST:
+        return
+    if facts.budget is None:
+        yield "monitor status"
+        return
+    yield f"monitor status --budget {shlex.quote(clean(facts.budget, _NAME_LENGTH))}"
+    if facts.kind is not Kind.RESOLVED:
+        yield "monitor spend --by service"
+
+
+def _spend(facts: Facts) -> str:
+    """The spend with as many digits as tell it from its limit and from the budget: never 100.00 of 100.00."""
+    spend = facts.spend or Decimal(0)
+    texts = (for_people(spend, facts.currency, beside=other) for other in (facts.limit, facts.amount))
+    return max(texts, key=len)
+
+
+def _without_currency(text: str) -> str:
+    return text.rpartition(" ")[0]
+
+
+def _least(facts: Facts) -> str:
+    return "at least " if facts.lower_bound else ""
+
+
+def _instant(instant: datetime, timezone: tzinfo) -> str:
+    local = instant.astimezone(timezone)
+    return f"{local.day} {local:%b %Y %H:%M %Z}"
+
+
+def _duration(duration: timedelta) -> str:
+    minutes = max(0, duration // timedelta(minutes=1))
+    hours, days = minutes // 60, minutes // (24 * 60)
+    if minutes < 1:
+        return "less than a minute"
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"

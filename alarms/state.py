@@ -1,0 +1,237 @@
+"""The state machine of a budget's alarms. Pure: (previous state, readings, now) in, what changes and what is told out.
+
+The rules, from the contract: one message per level, episode and receiver; a lower level does not repeat while a higher
+one fires; already over at first sight is one message; a missing reading keeps the state; at the period's end a firing
+alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from alarms.evaluate import Evaluation, evaluate
+from alarms.model import (
+    Alarm,
+    AlarmKey,
+    AlarmStatus,
+    Budget,
+    Facts,
+    Kind,
+    Notification,
+    Reading,
+    Reason,
+    Transition,
+)
+
+# (episode, level) -> the receivers that were sent its FIRING
+Told = Callable[[str, str], frozenset[str]]
+
+
+@dataclass(slots=True)
+class Step:
+    """What one evaluation changes: store all of it in one transaction."""
+
+    alarms: list[Alarm] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+
+    def extend(self, other: Step) -> None:
+        """Take in another step."""
+        self.alarms += other.alarms
+        self.transitions += other.transitions
+        self.notifications += other.notifications
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What `advance` needs to know beside the reading.
+
+    `previous`: the stored alarms of this budget and period. `first_sight`: this budget has never been evaluated.
+    `current`: the reading's period is the running one, not one that is over and still filling up.
+    """
+
+    previous: Mapping[AlarmKey, Alarm]
+    now: datetime
+    told: Told
+    first_sight: bool = False
+    current: bool = True
+
+
+def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
+    """Evaluate every threshold of a budget against one reading."""
+    step = Step()
+    evaluations = sorted(
+        (evaluate(budget, t, reading) for t in budget.thresholds), key=lambda e: e.height, reverse=True
+    )
+    informed: set[str] = set()  # at first sight each receiver hears of the highest level alone
+    higher_fires = False
+    for evaluation in evaluations:
+        alarm = _known(evaluation, reading, situation)
+        if alarm.status is AlarmStatus.CLOSED:
+            continue
+        before = alarm.status
+        alarm, reason = _decide(alarm, evaluation, reading, situation)
+        if reason is not None:
+            step.transitions.append(_transition(alarm, before, reason, situation.now))
+            step.notifications += _announce(budget, evaluation, alarm, reading, reason, situation, informed)
+            alarm = _noted(alarm, reading, situation.now)
+        elif alarm.status is AlarmStatus.FIRING and not higher_fires and _repeat_is_due(budget, alarm, situation.now):
+            step.notifications += _announce(budget, evaluation, alarm, reading, Reason.STILL_OVER, situation, informed)
+            alarm = _noted(alarm, reading, situation.now)
+        higher_fires = higher_fires or alarm.status is AlarmStatus.FIRING
+        step.alarms.append(alarm)
+    _name_the_others(step, evaluations)
+    return step
+
+
+def retire(alarms: Iterable[Alarm], now: datetime, told: Told) -> Step:
+    """Close alarms whose budget or threshold is no longer configured, and tell those who were told that they fire."""
+    step = Step()
+    for alarm in alarms:
+        closed = replace(alarm, status=AlarmStatus.CLOSED, since=now, sequence=alarm.sequence + 1)
+        step.alarms.append(closed)
+        if alarm.status is not AlarmStatus.FIRING:
+            continue
+        step.transitions.append(_transition(closed, alarm.status, Reason.BUDGET_REMOVED, now))
+        facts = Facts(
+            kind=Kind.RESOLVED,
+            severity=alarm.key.severity,
+            reason=Reason.BUDGET_REMOVED,
+            title=alarm.key.subject,
+            budget=alarm.key.subject,
+            on=alarm.key.on,
+            at=alarm.key.at,
+            first_detected=alarm.first_detected,
+        )
+        step.notifications += _addressed(closed, facts, told(alarm.episode, alarm.key.level), now)
+    return step
+
+
+def episode_of(key: AlarmKey, now: datetime) -> str:
+    """The stable id of a stay above the limit that began now."""
+    text = "\x1f".join((key.subject, key.level, str(key.period_start), now.isoformat()))
+    return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()
+
+
+def _known(evaluation: Evaluation, reading: Reading, situation: Situation) -> Alarm:
+    stored = situation.previous.get(evaluation.key)
+    if stored is None or (situation.current and stored.status is AlarmStatus.CLOSED):  # a budget that came back
+        return Alarm(evaluation.key, since=situation.now, period_end=reading.period.end)
+    return stored
+
+
+def _decide(
+    alarm: Alarm, evaluation: Evaluation, reading: Reading, situation: Situation
+) -> tuple[Alarm, Reason | None]:
+    """The next state and, if it is another one, why."""
+    alarm = replace(alarm, data=evaluation.data, period_end=reading.period.end)
+    if alarm.status is AlarmStatus.FIRING:
+        return _decide_firing(alarm, evaluation, reading, situation)
+    if not evaluation.over:
+        over_and_done = not situation.current and reading.settled
+        return (replace(alarm, status=AlarmStatus.CLOSED) if over_and_done else alarm), None
+    fired = replace(
+        alarm,
+        status=AlarmStatus.FIRING,
+        since=situation.now,
+        episode=episode_of(alarm.key, situation.now),
+        sequence=0,
+        first_detected=situation.now,
+        last_told=None,
+        told_spend=None,
+    )
+    if not situation.current:
+        return fired, Reason.LATE_CHARGES
+    return fired, Reason.ALREADY_OVER if situation.first_sight else Reason.CROSSED
+
+
+def _decide_firing(
+    alarm: Alarm, evaluation: Evaluation, reading: Reading, situation: Situation
+) -> tuple[Alarm, Reason | None]:
+    if not situation.current:
+        # One that fired only after its period's end, on late charges, stays until no more are expected.
+        fired_late = alarm.first_detected is not None and alarm.first_detected >= reading.period.end
+        if fired_late and not reading.settled:
+            return alarm, None
+        return replace(alarm, status=AlarmStatus.CLOSED, since=situation.now), Reason.PERIOD_ENDED
+    if not evaluation.under:
+        return alarm, None
+    went_down = alarm.told_spend is None or reading.spend is None or reading.spend < alarm.told_spend
+    reason = Reason.RESTATED_BELOW if went_down else Reason.LIMIT_RAISED
+    return replace(alarm, status=AlarmStatus.OK, since=situation.now), reason
+
+
+def _repeat_is_due(budget: Budget, alarm: Alarm, now: datetime) -> bool:
+    every = budget.repeat.get(alarm.key.severity)
+    return every is not None and alarm.last_told is not None and now - alarm.last_told >= every
+
+
+def _noted(alarm: Alarm, reading: Reading, now: datetime) -> Alarm:
+    return replace(alarm, sequence=alarm.sequence + 1, last_told=now, told_spend=reading.spend)
+
+
+def _announce(
+    budget: Budget,
+    evaluation: Evaluation,
+    alarm: Alarm,
+    reading: Reading,
+    reason: Reason,
+    situation: Situation,
+    informed: set[str],
+) -> list[Notification]:
+    """The messages of one change or repeat. `alarm` is the new state, not yet counted as told."""
+    receivers = frozenset(evaluation.threshold.receivers or budget.receivers)
+    kind = Kind.REPEAT if reason is Reason.STILL_OVER else Kind.FIRING
+    if alarm.status is not AlarmStatus.FIRING:
+        kind = Kind.RESOLVED
+        receivers = situation.told(alarm.episode, alarm.key.level) if alarm.episode else frozenset()
+    elif reason is Reason.ALREADY_OVER:
+        receivers -= informed
+        informed |= receivers
+    facts = Facts(
+        kind=kind,
+        severity=alarm.key.severity,
+        reason=reason,
+        title=budget.name,
+        budget=budget.name,
+        period=reading.period,
+        amount=budget.amount,
+        currency=budget.currency,
+        on=alarm.key.on,
+        at=alarm.key.at,
+        limit=evaluation.limit,
+        spend=reading.spend,
+        billed=reading.billed,
+        accrued=reading.accrued,
+        as_of=reading.as_of,
+        lower_bound=reading.lower_bound,
+        stale=reading.stale,
+        previous_spend=alarm.told_spend,
+        previous_told=alarm.last_told,
+        first_detected=alarm.first_detected,
+    )
+    return _addressed(replace(alarm, sequence=alarm.sequence + 1), facts, receivers, situation.now)
+
+
+def _addressed(alarm: Alarm, facts: Facts, receivers: Iterable[str], now: datetime) -> list[Notification]:
+    identity = f"{alarm.episode}/{alarm.key.level}/{alarm.sequence}"
+    return [Notification(identity, receiver, now, facts) for receiver in sorted(receivers)]
+
+
+def _transition(after: Alarm, before: AlarmStatus, reason: Reason, now: datetime) -> Transition:
+    # That a period is over is our bookkeeping; to others a closed alarm is simply no longer firing.
+    status = AlarmStatus.OK if after.status is AlarmStatus.CLOSED else after.status
+    return Transition(after.key, before, status, reason, now, after.episode)
+
+
+def _name_the_others(step: Step, evaluations: list[Evaluation]) -> None:
+    """At first sight the one message names the lower levels that are over as well."""
+    over = [e for e in evaluations if e.over]
+    for index, notification in enumerate(step.notifications):
+        facts = notification.facts
+        if facts.reason is Reason.ALREADY_OVER:
+            others = tuple(e.key.at for e in over if (e.key.on, e.key.at) != (facts.on, facts.at))
+            step.notifications[index] = replace(notification, facts=replace(facts, also_over=others))

@@ -1,0 +1,188 @@
+"""The composition root: here, and only here, a config becomes sources, receivers, a cycle and a dispatcher."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from alarms import registry as receivers_registry
+from alarms.clients import http
+from alarms.dispatch import Dispatcher
+from alarms.errors import OutsideError
+from alarms.faults import Fault
+from alarms.model import DeliveryState, Severity
+from alarms.ports import Notifier
+from monitor import registry as sources_registry
+from monitor.clock import Clock
+from monitor.config.model import Config
+from monitor.cycle import Cycle, TurnReport
+from monitor.errors import ConfigError, Problem
+from monitor.facts_document import receiver_facts
+from monitor.ports import BillingSource
+from monitor.store import facts
+from monitor.store.database import Store
+from monitor.store.outbox import StoredOutbox
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 10.0
+
+
+class App:
+    """Everything that runs, wired together. `last_progress` is the clock's monotonic time of the last sign of life."""
+
+    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
+        self.config = config
+        self.last_progress = clock.monotonic()
+        self.resting = True
+        self._store = store
+        self._clock = clock
+        self._outbox = StoredOutbox(store)
+        self._broken_config: str | None = None
+        self._one_at_a_time = threading.Lock()
+        self._wire(config)
+
+    def turn(self, now: datetime, *, everything: bool = False) -> TurnReport:
+        """Do one turn, leave `status.json` behind. Raises StoreError."""
+        with self._one_at_a_time:
+            self.resting = False
+            try:
+                report = self._cycle.turn(now, self._faults(), everything=everything)
+            finally:
+                self.resting = True
+        self.write_status()
+        return report
+
+    def write_status(self) -> None:
+        """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
+        with self._store.read() as connection:
+            text = facts.read_facts(connection)
+        if text is None:
+            return
+        document = json.loads(text)
+        owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
+        # Messages go out between turns.
+        document["receivers"] = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
+        text = json.dumps(document, ensure_ascii=False)
+        facts.publish(self._store.directory, text)
+        runtime = os.environ.get("RUNTIME_DIRECTORY")
+        if runtime:
+            facts.publish(Path(runtime.split(":")[0]), text)
+
+    def start(self) -> None:
+        """Owe what an earlier process left in doubt, and begin to send."""
+        self._outbox.recover()
+        self._dispatcher.start()
+
+    def deliver(self, report: TurnReport, limit: timedelta) -> list[tuple[str, str, DeliveryState]]:
+        """Send what is owed and wait for it; how each message of that turn stands then, as (id, receiver, state)."""
+        self._outbox.recover()
+        self._dispatcher.run_until_idle(limit)
+        self.write_status()
+        return self._outbox.states({identity for identity, _ in report.notifications})
+
+    def stop(self, limit: timedelta) -> None:
+        """End the running turn and sends, then close the store."""
+        self._cycle.stop()
+        self._dispatcher.stop(limit)
+        with self._one_at_a_time:
+            self._store.close()
+
+    def replace(self, config: Config) -> None:
+        """Go on with another config. Raises ConfigError, and then nothing has changed."""
+        sources, notifiers = build_sources(config), build_notifiers(config, self._clock)
+        with self._one_at_a_time:
+            self._dispatcher.stop(timedelta(seconds=30))
+            self._wire_with(config, sources, notifiers)
+            self._dispatcher.start()
+
+    def note_broken_config(self, problem: str | None) -> None:
+        """Remember why the config could not be reloaded; the next turn tells people."""
+        self._broken_config = problem
+
+    def heartbeat(self, report: TurnReport) -> None:
+        """Ping the dead man's switch if every source was read: silence there is the alarm."""
+        if self.config.monitor.heartbeat_url is None or not report.all_read:
+            return
+        try:
+            http.get(self.config.monitor.heartbeat_url.resolve().reveal(), deadline_s=_HEARTBEAT_S)
+        except OutsideError as error:
+            log.warning("The heartbeat did not get through. error=%s", error)
+
+    def _wire(self, config: Config) -> None:
+        self._wire_with(config, build_sources(config), build_notifiers(config, self._clock))
+
+    def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
+        self.config = config
+        self._outbox.retire(notifiers)
+        self._dispatcher = Dispatcher(
+            self._outbox,
+            notifiers,
+            self._clock.now,
+            min_severity={r.name: Severity(r.min_severity) for r in config.receivers if r.min_severity},
+            on_change=self.write_status,
+        )
+        self._cycle = Cycle(
+            config, sources, self._store, self._outbox, changed=self._dispatcher.wake, progressed=self._note_progress
+        )
+
+    def _note_progress(self) -> None:
+        self.last_progress = self._clock.monotonic()
+
+    def _faults(self) -> list[Fault]:
+        faults = [
+            Fault(
+                subject=f"receiver {receiver.name}",
+                what="dead",
+                severity=Severity.CRITICAL,
+                title=f"Receiver {receiver.name} takes no messages",
+                detail=f"{receiver.error}. What it misses goes to the others; it is tried again once a day.",
+            )
+            for receiver in self._outbox.receivers()
+            if receiver.state == "DEAD"
+        ]
+        if self._broken_config is not None:
+            problem = self._broken_config
+            faults.append(
+                Fault(
+                    "config", "not reloaded", Severity.CRITICAL, "The new config is broken, the old one stays", problem
+                )
+            )
+        return faults
+
+
+def build_sources(config: Config) -> list[BillingSource]:
+    """Every configured source; one that cannot start is a failed start, not a skipped cloud. Raises ConfigError."""
+    built: list[BillingSource] = []
+    problems: list[Problem] = []
+    for settings in config.sources:
+        try:
+            built.append(sources_registry.create(settings))
+        except OutsideError as error:
+            problems.append(Problem(str(config.path), None, f"source {settings.name}", str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return built
+
+
+def build_notifiers(config: Config, clock: Clock) -> dict[str, Notifier]:
+    """Every configured receiver by name, its secrets resolved. Raises ConfigError."""
+    built: dict[str, Notifier] = {}
+    problems: list[Problem] = []
+    timezone = ZoneInfo(config.monitor.timezone)
+    for settings in config.receivers:
+        try:
+            built[settings.name] = receivers_registry.create(
+                settings, now=clock.now, timezone=ZoneInfo(config.monitor.timezone)
+            )
+        except OutsideError as error:
+            problems.append(Problem(str(config.path), None, f"receiver {settings.name}", str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return built

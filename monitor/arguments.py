@@ -1,0 +1,136 @@
+"""Command lines: what may be said, the help, and how a command's failure becomes an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from alarms.errors import AccessError, OutsideError
+from monitor import __version__
+from monitor.clock import from_text
+from monitor.errors import ExitCode, UserError
+
+log = logging.getLogger(__name__)
+
+_LATER = ("plan", "compare", "prices", "alarms", "silence", "ack", "unsilence", "progress")
+
+_EXAMPLES = """examples:
+  monitor demo                          see it all work, no account needed
+  monitor check-config --live           is the config right, can every source be read?
+  monitor once --json                   one turn: read, decide, tell
+  monitor status                        what is going on (exit code 0 1 2 3, as Nagios wants it)
+  monitor spend --by service --since 2026-11-01
+  monitor notify oncall                 does a message arrive?
+
+Exit codes other than of status are those of sysexits(3): 64 usage, 65 data, 69 unavailable,
+75 try again later (also: another daemon is running), 77 no permission, 78 config."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors end with 64, one sentence and no wall of text."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"monitor: {message}; try: {self.prog} --help\n")
+        raise SystemExit(ExitCode.USAGE)
+
+
+def run(arguments: list[str]) -> int:
+    """Parse and run; every failure is one sentence on stderr and its exit code."""
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+        return int(options.function(options))
+    except UserError as error:
+        return _fail(str(error), error.exit_code)
+    except OutsideError as error:
+        return _fail(str(error), ExitCode.NO_PERMISSION if isinstance(error, AccessError) else ExitCode.UNAVAILABLE)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): the interpreter's last flush must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        return _fail("interrupted", ExitCode.TEMPORARY)
+    except Exception as error:  # the outermost guard: a person gets a sentence, never a traceback
+        log.debug("A defect.", exc_info=True)
+        return _fail(
+            f"a defect of this program ({type(error).__name__}); MONITOR_DEBUG=1 shows more", ExitCode.INTERNAL
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    common = _Parser(add_help=False)
+    # SUPPRESS: given after the command it must not be overwritten by the default of the one before it.
+    common.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="config file")
+    common.add_argument("--state-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="state directory")
+    parser = _Parser(
+        prog="monitor",
+        description="Tells an ML team, before the money is gone, that training is going to cost more than planned.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"monitor {__version__}")
+    parser.set_defaults(function=lambda _: _help(parser))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_commands(commands, common)
+    return parser
+
+
+def _add_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    from monitor import commands as functions
+
+    def add(name: str, function: object, text: str) -> _Parser:
+        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        command.set_defaults(function=function)
+        return command
+
+    demo = add("demo", functions.demo, "the whole thing with no account: simulated clouds, an overspending run")
+    demo.add_argument("--write-config", type=Path, metavar="FILE", help="leave a config to edit into a real one")
+    demo.add_argument("--fast", action="store_true", help="no pauses for the eye")
+    add("run", functions.run, "the daemon, in the foreground (systemd starts it so)")
+    once = add("once", functions.once, "one turn: read every source, evaluate, notify; prints what it did")
+    once.add_argument("--as-of", type=_instant, metavar="TIME", help="evaluate as though it were then (RFC 3339)")
+    once.add_argument("--json", action="store_true", help="for scripts")
+    commands.add_parser("status", help="what is going on, from stored state alone; exit code 0 1 2 3")
+    check = add("check-config", functions.check_config, "every problem of the config at once")
+    check.add_argument("--live", action="store_true", help="also try each source, read-only")
+    check.add_argument("--json", action="store_true", help="for scripts")
+    spend = add("spend", functions.spend, "the ledger: billed, accrued, and how old each is")
+    spend.add_argument("--by", default="source", metavar="KEY", help="source account service run day tag:KEY")
+    spend.add_argument("--since", type=_instant, metavar="TIME", help="first day (default: of this month), UTC")
+    spend.add_argument("--until", type=_instant, metavar="TIME", help="until before then (default: now), UTC")
+    spend.add_argument("--json", action="store_true", help="for scripts")
+    notify = add("notify", functions.notify, "a test message through one receiver")
+    notify.add_argument("receiver", metavar="RECEIVER", help="its name in the config")
+    for name in _LATER:
+        later = commands.add_parser(name, add_help=False)
+        later.add_argument("rest", nargs=argparse.REMAINDER)
+        later.set_defaults(function=_later)
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return ExitCode.USAGE
+
+
+def _later(options: argparse.Namespace) -> int:
+    raise UserError(f"the command {options.command} is not in this version", ExitCode.USAGE)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-23 or 2026-11-23T18:00:00Z") from None
+
+
+def _fail(message: str, code: ExitCode) -> int:
+    for line in message.splitlines():
+        sys.stderr.write(f"monitor: {line}\n")
+    return code

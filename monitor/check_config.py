@@ -1,0 +1,124 @@
+"""`monitor check-config`: what is wrong with a config, or a summary of what it will watch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from alarms.errors import OutsideError
+from alarms.money import plain
+from monitor import registry
+from monitor.config import Config, load
+from monitor.errors import ConfigError, ExitCode, Problem
+from monitor.ports import SourceDefaults
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of trying one source: a sentence on what was seen, or on why it failed."""
+
+    source: str
+    ok: bool
+    detail: str
+
+
+def run(path: Path, *, live: bool, as_json: bool, out: TextIO) -> int:
+    """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
+        return ExitCode.CONFIG
+    probes = [_probe(settings) for settings in config.sources] if live else []
+    out.write(_success_json(config, probes) if as_json else _success_text(config, probes))
+    return ExitCode.OK if all(probe.ok for probe in probes) else ExitCode.CONFIG
+
+
+def _probe(settings: SourceDefaults) -> Probe:
+    try:
+        return Probe(settings.name, ok=True, detail=registry.create(settings).probe())
+    except OutsideError as error:
+        return Probe(settings.name, ok=False, detail=str(error))
+
+
+def _failure_text(problems: Sequence[Problem]) -> str:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "".join(f"{problem}\n" for problem in problems) + f"{count}; nothing was changed.\n"
+
+
+def _success_text(config: Config, probes: Sequence[Probe]) -> str:
+    lines = [f"{problem} (warning)" for problem in config.warnings]
+    lines += [f"{config.path}: no problems.", ""]
+    lines += _table(_rows(config))
+    if probes:
+        lines += ["", *_table([("live", "result", ""), *_probe_rows(probes)])]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(config: Config) -> list[tuple[str, ...]]:
+    return [
+        ("what", "name", "how"),
+        *(("source", one.name, f"{one.type}, {one.currency}, every {_short(one.every)}") for one in config.sources),
+        *(("receiver", one.name, one.type) for one in config.receivers),
+        *(
+            (
+                "budget",
+                one.name + (f"/<{one.each}>" if one.each else ""),
+                f"{plain(one.amount)} {one.currency} a {one.period}: "
+                + ", ".join(f"{threshold.severity} at {threshold.at.text}" for threshold in one.thresholds)
+                + f" -> {', '.join(one.receivers) or 'nobody'}",
+            )
+            for one in config.budgets
+        ),
+    ]
+
+
+def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, ...]]:
+    return [(probe.source, "ok" if probe.ok else "FAILED", probe.detail) for probe in probes]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _short(duration: timedelta) -> str:
+    seconds = duration // timedelta(seconds=1)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _failure_json(path: Path, problems: Iterable[Problem]) -> str:
+    return _json({"file": str(path), "ok": False, "problems": _problems(problems), "warnings": []})
+
+
+def _success_json(config: Config, probes: Iterable[Probe]) -> str:
+    return _json(
+        {
+            "file": str(config.path),
+            "ok": all(probe.ok for probe in probes),
+            "problems": [],
+            "warnings": _problems(config.warnings),
+            "sources": [{"name": one.name, "type": one.type, "currency": one.currency} for one in config.sources],
+            "receivers": [{"name": one.name, "type": one.type} for one in config.receivers],
+            "budgets": [
+                {"name": one.name, "amount": plain(one.amount), "currency": one.currency, "period": one.period}
+                for one in config.budgets
+            ],
+            "live": [{"source": probe.source, "ok": probe.ok, "detail": probe.detail} for probe in probes],
+        }
+    )
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps({"schema": 1, **document}, indent=2) + "\n"
+
+
+def _problems(problems: Iterable[Problem]) -> list[dict[str, str | int | None]]:
+    return [{"file": one.file, "line": one.line, "path": one.path, "message": one.message} for one in problems]

@@ -1,0 +1,99 @@
+"""Every source at once, each in its own thread: one that hangs or fails delays nobody."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from alarms.errors import OutsideError, PermanentError, TemporaryError
+from monitor.model import Batch, Window
+from monitor.ports import BillingSource
+
+log = logging.getLogger(__name__)
+
+# A fetch has its own deadline of 60 s; this one is for a source that breaks its word.
+SILENCE_LIMIT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one source brought for one window: a batch, or the reason why not.
+
+    `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
+    """
+
+    source: str
+    batch: Batch | None = None
+    error: OutsideError | None = None
+    window: Window | None = None
+    running: bool = True
+    last: bool = True
+
+
+class Collector:
+    """Fetches from sources in parallel; remembers which are still hanging from an earlier turn."""
+
+    def __init__(self, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+        self._silence_limit_s = silence_limit_s
+        self._hanging: dict[str, threading.Thread] = {}
+        self._stopped = threading.Event()
+        self._results: queue.SimpleQueue[Fetched | None] = queue.SimpleQueue()
+
+    def stop(self) -> None:
+        """End a running `collect` now, from another thread; what has not arrived is read again next time."""
+        self._stopped.set()
+        self._results.put(None)
+
+    def collect(self, work: Mapping[BillingSource, Sequence[Window]]) -> Iterator[Fetched]:
+        """Yield results as they arrive, at least one for each source, the last one of each marked."""
+        results = self._results = queue.SimpleQueue()  # a new one: what a hanging call brings late is not for this turn
+        silent_since: dict[str, float] = {}
+        for source, windows in work.items():
+            earlier = self._hanging.get(source.name)
+            if earlier is not None and earlier.is_alive():
+                yield Fetched(source.name, error=TemporaryError("has not come back from an earlier call yet"))
+                continue
+            thread = threading.Thread(
+                target=_fetch_all, args=(source, windows, results), name=f"source {source.name}", daemon=True
+            )
+            self._hanging[source.name] = thread
+            silent_since[source.name] = time.monotonic()
+            thread.start()
+        yield from self._gather(results, silent_since)
+
+    def _gather(self, results: queue.SimpleQueue[Fetched | None], silent_since: dict[str, float]) -> Iterator[Fetched]:
+        while silent_since and not self._stopped.is_set():
+            name, since = min(silent_since.items(), key=lambda item: item[1])
+            try:
+                fetched = results.get(timeout=max(0.0, since + self._silence_limit_s - time.monotonic()))
+            except queue.Empty:
+                del silent_since[name]
+                yield Fetched(name, error=TemporaryError(f"gave no answer within {self._silence_limit_s:.0f} s"))
+                continue
+            if fetched is None or fetched.source not in silent_since:
+                continue  # stopped, or it was given up on in this turn
+            if fetched.last:
+                del silent_since[fetched.source]
+            else:
+                silent_since[fetched.source] = time.monotonic()
+            yield fetched
+
+
+def _fetch_all(source: BillingSource, windows: Sequence[Window], results: queue.SimpleQueue[Fetched | None]) -> None:
+    for index, window in enumerate(windows):
+        running, last = index == 0, index == len(windows) - 1
+        try:
+            batch = source.fetch(window)
+        except OutsideError as error:
+            results.put(Fetched(source.name, error=error, running=running))
+            return
+        except Exception:  # a defect in one source must not silence the others; it is told like a failure
+            log.exception("A defect in a source. source=%s", source.name)
+            defect = PermanentError("failed for a reason that is a defect of this program; see the log")
+            results.put(Fetched(source.name, error=defect, running=running))
+            return
+        results.put(Fetched(source.name, batch=batch, window=window, running=running, last=last))

@@ -1,0 +1,174 @@
+"""One function per command: options in, exit code out. Heavy imports are inside, so that each pays only for its own."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.clock import FixedClock, SystemClock, to_text
+from monitor.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from alarms.model import Notification
+    from monitor.config import Config
+
+_DELIVERY_LIMIT = timedelta(seconds=60)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Show the whole main job on simulated clouds."""
+    from monitor.demo import show, write_config
+
+    if options.write_config is not None:
+        return write_config(options.write_config)
+    return show(fast=options.fast)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Be the daemon."""
+    path, clock = _config_path(options), SystemClock()
+    config = _config(options)
+    _log_to_stderr(logging.INFO)
+    from monitor.store.database import open_store
+
+    with open_store(_state_dir(options)) as store:
+        # After the lock is held: a second daemon must learn that it is one too many before it loads any SDK.
+        from monitor.app import App
+        from monitor.config import load
+        from monitor.daemon import Daemon
+
+        return Daemon(App(config, store, clock), lambda: load(path), clock).run()
+
+
+def once(options: argparse.Namespace) -> int:
+    """Do one turn and say what it did."""
+    from monitor import once as report_of
+    from monitor.store import facts
+    from monitor.store.database import open_store
+
+    _log_to_stderr(logging.ERROR)
+    clock = FixedClock(options.as_of) if options.as_of else SystemClock()
+    now = clock.now()
+    config = _config(options)
+    with open_store(_state_dir(options)) as store:
+        from monitor.app import App
+
+        with store.read() as connection:
+            last = facts.last_turn(connection)
+        if last is not None and now < last:
+            raise UserError(
+                f"--as-of {to_text(now)} lies before the last turn, {to_text(last)}: the past cannot be judged again; "
+                "use a later time or another --state-dir"
+            )
+        app = App(config, store, clock)
+        report = app.turn(now, everything=True)
+        delivered = app.deliver(report, _DELIVERY_LIMIT)
+    _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))
+    return ExitCode.OK if report.all_read else ExitCode.TEMPORARY
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Name every problem of the config at once."""
+    from monitor.check_config import run as check
+
+    return check(_config_path(options), live=options.live, as_json=options.json, out=sys.stdout)
+
+
+def spend(options: argparse.Namespace) -> int:
+    """Group the ledger."""
+    from alarms.model import Period
+    from monitor import spend as ledger
+    from monitor.period import midnight, month_of
+    from monitor.store.database import open_reading
+
+    now = SystemClock().now()
+    until = options.until or now
+    since = midnight((options.since or month_of(until).start).date())
+    if since >= until:
+        raise UserError(f"--since {to_text(since)} is not before --until {to_text(until)}", ExitCode.USAGE)
+    period = Period(since, until)
+    with open_reading(_state_dir(options)) as connection:
+        rows = ledger.read(connection, options.by, period)
+    _say(ledger.as_json(rows, options.by, period) if options.json else ledger.as_table(rows, options.by, period, now))
+    return ExitCode.OK
+
+
+def notify(options: argparse.Namespace) -> int:
+    """Send one test message and wait for the answer."""
+    from dataclasses import replace
+
+    from monitor.app import build_notifiers
+
+    config = _config(options)
+    name: str = options.receiver
+    names = [receiver.name for receiver in config.receivers]
+    if name not in names:
+        raise UserError(f"the config has no receiver {name!r}; there are: {', '.join(names) or 'none'}", ExitCode.USAGE)
+    chosen = tuple(receiver for receiver in config.receivers if receiver.name == name)
+    clock = SystemClock()
+    notifier = build_notifiers(replace(config, receivers=chosen), clock)[name]
+    receipt = notifier.send(_test_message(name, clock))
+    _say(f"accepted by {name}" + (f"; refused for {', '.join(receipt.refused)}" if receipt.refused else ""))
+    return ExitCode.UNAVAILABLE if receipt.refused else ExitCode.OK
+
+
+def _test_message(receiver: str, clock: SystemClock) -> Notification:
+    from alarms.model import Facts, Kind, Notification, Reason, Severity
+
+    now = clock.now()
+    facts = Facts(
+        kind=Kind.TEST,
+        severity=Severity.WARNING,
+        reason=Reason.TEST,
+        title=f"Test message for receiver {receiver}",
+        detail="Sent by hand with `monitor notify`. Nothing is wrong.",
+    )
+    return Notification(f"test-{int(now.timestamp())}/test/1", receiver, now, facts)
+
+
+def _config_path(options: argparse.Namespace) -> Path:
+    from monitor.config_file import find_config
+
+    return find_config(_text(options, "config"), os.environ, Path.cwd())
+
+
+def _state_dir(options: argparse.Namespace) -> Path:
+    from monitor.config_file import state_dir
+
+    return state_dir(_config_path(options), _text(options, "state_dir"), os.environ)
+
+
+def _config(options: argparse.Namespace) -> Config:
+    from monitor.config import load
+
+    config = load(_config_path(options))
+    for problem in config.warnings:
+        sys.stderr.write(f"monitor: {problem} (warning)\n")
+    return config
+
+
+def _text(options: argparse.Namespace, name: str) -> str | None:
+    value = getattr(options, name, None)
+    return None if value is None else str(value)
+
+
+def _log_to_stderr(level: int) -> None:
+    """Sentences with key=value fields; under systemd the journal adds time and severity of its own."""
+    from alarms.secrets import quiet_sdk_logs
+
+    if os.environ.get("MONITOR_DEBUG"):
+        level = logging.DEBUG
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    form = "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    quiet_sdk_logs()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

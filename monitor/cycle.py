@@ -1,0 +1,189 @@
+"""One turn: collect -> ledger -> readings -> evaluate -> one transaction -> (the dispatcher sends).
+
+Each source's answer is committed as it arrives, together with what it does to the alarms and the messages that follow,
+so that a slow source holds up nothing. A last transaction does what only time does: periods end, data grows stale.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from alarms.errors import AccessError, OutsideError, TemporaryError
+from alarms.faults import Fault
+from alarms.model import Transition
+from monitor.clock import to_text
+from monitor.collect import Collector, Fetched
+from monitor.config.model import Config
+from monitor.errors import BadDataError
+from monitor.evaluation import Evaluator
+from monitor.model import Window
+from monitor.ports import BillingSource, SourceDefaults
+from monitor.store import charges, facts
+from monitor.store.database import Store
+from monitor.store.facts import SourceClock
+from monitor.store.outbox import StoredOutbox
+
+log = logging.getLogger(__name__)
+
+# A failing source is tried again after a poll, then two, then four, but never less often than this.
+_LONGEST_BACKOFF = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What a turn did with one source."""
+
+    name: str
+    ok: bool = True
+    charges: int = 0
+    rejected: int = 0
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class TurnReport:
+    """What a turn did; `notifications` are ids with their receivers."""
+
+    turn: datetime
+    sources: dict[str, SourceReport] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    notifications: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def all_read(self) -> bool:
+        """Whether no source failed."""
+        return all(source.ok for source in self.sources.values())
+
+    @property
+    def summary(self) -> str:
+        """One line for systemd's STATUS."""
+        failed = [source.name for source in self.sources.values() if not source.ok]
+        return f"last turn {to_text(self.turn)}" + (f"; failed: {', '.join(failed)}" if failed else "")
+
+
+class Cycle:
+    """Does turns. `changed` is called after every commit that owes a message; `progressed` after every step."""
+
+    def __init__(
+        self,
+        config: Config,
+        sources: Sequence[BillingSource],
+        store: Store,
+        outbox: StoredOutbox,
+        *,
+        changed: Callable[[], None] = lambda: None,
+        progressed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._sources = {source.name: source for source in sources}
+        self._settings = {settings.name: settings for settings in config.sources}
+        self._store = store
+        self._changed = changed
+        self._progressed = progressed
+        self._collector = Collector()
+        self._evaluator = Evaluator(config, outbox)
+
+    def stop(self) -> None:
+        """Let a running turn end without waiting for sources; from another thread."""
+        self._collector.stop()
+
+    def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
+        """Do one turn as of `now`. `everything`: read sources that are not due yet too. Raises StoreError.
+
+        `faults`: what else is wrong with the monitor (a broken config, a dead receiver).
+        """
+        report = TurnReport(now)
+        work = self._work(now, everything=everything)
+        self._progressed()
+        for fetched in self._collector.collect(work):
+            self._take_in(fetched, report, now, faults)
+            self._progressed()
+        with self._store.transaction() as tx:
+            facts.write_turn(tx, now)
+            self._evaluate(tx, report, now, faults)
+        self._changed()
+        self._progressed()
+        return report
+
+    def _work(self, now: datetime, *, everything: bool) -> dict[BillingSource, Sequence[Window]]:
+        work: dict[BillingSource, Sequence[Window]] = {}
+        with self._store.read() as tx:
+            clocks = facts.read_clocks(tx)
+            for name, source in self._sources.items():
+                clock = clocks.get(name) or SourceClock(name)
+                if everything or clock.next_attempt_at is None or clock.next_attempt_at <= now:
+                    work[source] = source.windows(now, charges.meters(tx, name), clock.filled_since)
+        return work
+
+    def _take_in(self, fetched: Fetched, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+        """Commit what one source brought, and everything that follows from it."""
+        seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
+        try:
+            with self._store.transaction() as tx:
+                clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
+                settings = self._settings[fetched.source]
+                facts.write_clock(tx, self._moved_on(tx, clock, settings, fetched, now))
+                if fetched.running:
+                    self._evaluate(tx, report, now, faults)
+        except BadDataError as error:
+            # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network.
+            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults)
+        if fetched.batch is not None:
+            seen.charges += len(fetched.batch.charges)
+            seen.rejected += fetched.batch.rejected
+        if fetched.error is not None:
+            seen.ok = False
+            seen.error = str(fetched.error)
+            log.warning("A source failed. source=%s error=%s", fetched.source, fetched.error)
+        self._changed()
+        return None
+
+    def _moved_on(
+        self, tx: sqlite3.Connection, clock: SourceClock, settings: SourceDefaults, fetched: Fetched, now: datetime
+    ) -> SourceClock:
+        """Put a batch into the ledger, and the source's clocks after it."""
+        clock = replace(clock, first_attempt=clock.first_attempt or now)
+        batch, window = fetched.batch, fetched.window
+        if batch is None or window is None:
+            return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
+        clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
+        charges.replace(tx, clock.name, batch, now)
+        facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
+        if not fetched.running:
+            return clock
+        newest = [instant for instant in (clock.data_as_of, batch.data_as_of) if instant is not None]
+        return replace(
+            clock,
+            last_attempt=now,
+            last_poll=clock.last_poll if batch.missing else now,
+            data_as_of=max(newest, default=None),
+            failures=0,
+            next_attempt_at=now + settings.every,
+            access=True,
+            missing=batch.missing,
+            error=None,
+        )
+
+    def _evaluate(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+        step = self._evaluator.evaluate(tx, now, faults)
+        report.transitions += step.transitions
+        report.notifications += [(message.id, message.receiver) for message in step.notifications]
+
+
+def _after_failure(clock: SourceClock, error: OutsideError | None, poll: timedelta, now: datetime) -> SourceClock:
+    failures = clock.failures + 1
+    wait = min(poll * 2 ** min(failures - 1, 10), max(_LONGEST_BACKOFF, poll))
+    asked = error.retry_after if isinstance(error, TemporaryError) else None
+    return replace(
+        clock,
+        last_attempt=now,
+        failures=failures,
+        next_attempt_at=now + max(wait, asked or timedelta(0)),
+        # Once locked out, only a read that works shows that we are let in again.
+        access=clock.access and not isinstance(error, AccessError),
+        error=str(error),
+    )

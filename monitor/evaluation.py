@@ -1,0 +1,221 @@
+"""Holds every budget and every source against what is stored, inside the turn's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from alarms.faults import Audience, Fault, advance_faults
+from alarms.model import Alarm, AlarmStatus, Period, Reading, Severity
+from alarms.state import Situation, Step, advance, retire
+from monitor import facts_document
+from monitor.clock import from_text
+from monitor.config.model import Config
+from monitor.freshness import Freshness, data_age, judge, poll_age
+from monitor.model import Series
+from monitor.period import period_of
+from monitor.readings import SourceState, Totals, WatchedBudget, reading, spread
+from monitor.store import alarm_states, charges, facts
+from monitor.store.facts import SourceClock
+from monitor.store.outbox import StoredOutbox, told
+
+Facts = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Scene:
+    """What one evaluation looks at, read once from the open transaction."""
+
+    tx: sqlite3.Connection
+    now: datetime
+    known: Sequence[Series]
+    sources: list[Facts]
+    states: Mapping[str, SourceState]
+    open_alarms: Mapping[str, list[Alarm]]
+    seen: frozenset[str]
+    totals: dict[Period, Totals]
+
+    def told(self, episode: str, level: str) -> frozenset[str]:
+        """Who was sent the FIRING of a level in an episode."""
+        return told(self.tx, episode, level)
+
+    def spend(self, period: Period) -> Totals:
+        """Totals of a period, summed once however many budgets share it."""
+        if period not in self.totals:
+            self.totals[period] = Totals(charges.totals_by_series(self.tx, period))
+        return self.totals[period]
+
+
+class Evaluator:
+    """Evaluates the budgets and sources of one config."""
+
+    def __init__(self, config: Config, outbox: StoredOutbox) -> None:
+        self._config = config
+        self._outbox = outbox
+        self._currencies = {source.name: source.currency for source in config.sources}
+        self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
+
+    def evaluate(self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault]) -> Step:
+        """Advance every alarm, store what changed with its messages, and renew the facts document."""
+        scene = self._look(tx, now)
+        step, budgets = self._budgets(scene)
+        faults = [*faults, *self._source_faults(scene)]
+        step.extend(self._faults(scene, faults))
+        alarm_states.save(tx, step.alarms, step.transitions)
+        self._outbox.add(step.notifications)
+        facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults), ensure_ascii=False))
+        return step
+
+    def _look(self, tx: sqlite3.Connection, now: datetime) -> _Scene:
+        clocks = facts.read_clocks(tx)
+        month = f"{now:%Y-%m}"
+        sources = [
+            facts_document.source_facts(
+                settings,
+                clocks.get(settings.name) or SourceClock(settings.name),
+                facts.read_use(tx, settings.name, month),
+            )
+            for settings in self._config.sources
+        ]
+        open_alarms: dict[str, list[Alarm]] = defaultdict(list)
+        for alarm in alarm_states.load_open(tx).values():
+            open_alarms[alarm.key.subject].append(alarm)
+        return _Scene(
+            tx=tx,
+            now=now,
+            known=charges.known_series(tx),
+            sources=sources,
+            states={source["name"]: _state(source, now) for source in sources},
+            open_alarms=open_alarms,
+            seen=alarm_states.subjects(tx),
+            totals={},
+        )
+
+    def _budgets(self, scene: _Scene) -> tuple[Step, list[Facts]]:
+        step, documents = Step(), []
+        watched = spread(self._config.budgets, scene.known, self._currencies)
+        for one in watched:
+            mine, document = self._budget(scene, one)
+            step.extend(mine)
+            documents.append(document)
+        step.extend(self._retired(scene, watched))
+        return step, documents
+
+    def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Facts]:
+        """Its present period, and those that are over but not settled."""
+        name = watched.budget.name
+        opened = scene.open_alarms.get(name, [])
+        current = period_of(watched.config.period, scene.now)
+        step = Step()
+        for period in sorted({_period_of(alarm) for alarm in opened} - {current}):
+            step.extend(self._advance(scene, watched, period)[0])
+        present, now_reading = self._advance(scene, watched, current)
+        lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
+        step.extend(present)
+        return step, facts_document.budget_facts(watched, now_reading, [*reversed(present.alarms), *lingering])
+
+    def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period) -> tuple[Step, Reading]:
+        name = watched.budget.name
+        result = reading(watched, period, scene.spend(period), scene.known, scene.states, scene.now)
+        situation = Situation(
+            previous=alarm_states.load(scene.tx, name, period.start),
+            now=scene.now,
+            told=scene.told,
+            first_sight=name not in scene.seen,
+            current=scene.now in period,
+        )
+        return advance(watched.budget, result, situation), result
+
+    def _retired(self, scene: _Scene, watched: Iterable[WatchedBudget]) -> Step:
+        """Alarms of budgets and thresholds that are no longer in the config."""
+        wanted = {(one.budget.name, t.on, t.at.text, t.severity) for one in watched for t in one.budget.thresholds}
+        gone = [
+            alarm
+            for alarms in scene.open_alarms.values()
+            for alarm in alarms
+            if alarm.key.period_start is not None
+            and (alarm.key.subject, alarm.key.on, alarm.key.at, alarm.key.severity) not in wanted
+        ]
+        return retire(gone, scene.now, scene.told)
+
+    def _faults(self, scene: _Scene, faults: Sequence[Fault]) -> Step:
+        previous = {a.key: a for alarms in scene.open_alarms.values() for a in alarms if a.key.period_start is None}
+        audience = Audience(
+            receivers={s: self._hearing(self._config.monitor.receivers, s) for s in Severity},
+            told=scene.told,
+        )
+        return advance_faults({fault.key: fault for fault in faults}, previous, audience, scene.now)
+
+    def _hearing(self, receivers: Sequence[str], severity: Severity) -> tuple[str, ...]:
+        return tuple(name for name in receivers if self._admitted[name] <= severity.rank)
+
+    def _source_faults(self, scene: _Scene) -> list[Fault]:
+        faults = []
+        for source in scene.sources:
+            fault = _source_fault(source, scene.states[source["name"]].freshness, scene.now)
+            if fault is not None:
+                faults.append(fault)
+        return faults
+
+    def _document(self, scene: _Scene, budgets: list[Facts], faults: Sequence[Fault]) -> Facts:
+        since = alarm_states.load_open(scene.tx)
+        owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
+        return facts_document.document(
+            now=scene.now,
+            turn_at=facts.last_turn(scene.tx),
+            poll=self._config.monitor.poll,
+            timezone=self._config.monitor.timezone,
+            sources=scene.sources,
+            budgets=budgets,
+            health=[facts_document.health_facts(since[fault.key], fault.detail) for fault in faults],
+            receivers=[facts_document.receiver_facts(r.name, owed.get(r.name)) for r in self._config.receivers],
+        )
+
+
+def _period_of(alarm: Alarm) -> Period:
+    start, end = alarm.key.period_start, alarm.period_end
+    if start is None or end is None:
+        raise ValueError(f"the alarm of {alarm.key.subject} has no period")
+    return Period(start, end)
+
+
+def _rank(receiver: Any) -> int:
+    severity = receiver.min_severity
+    return 0 if severity is None else Severity(severity).rank
+
+
+def _state(source: Facts, now: datetime) -> SourceState:
+    as_of = source["data_as_of"]
+    return SourceState(
+        name=source["name"],
+        freshness=judge(source, now),
+        data_as_of=None if as_of is None else from_text(as_of),
+        missing=tuple(source["missing"]),
+    )
+
+
+def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault | None:
+    """A source that is stale or locked out is an alarm of its own: silence is never good news."""
+    name = source["name"]
+    said = f" It last said: {source['error']}." if source["error"] else ""
+    if freshness is Freshness.NO_ACCESS:
+        title, what = f"Source {name} lets us in no more", "no access"
+        detail = f"Spend from {name} is not known until that is mended.{said}"
+    elif freshness is Freshness.STALE:
+        title, what = f"Source {name} is stale", "stale"
+        detail = (
+            f"Its newest data is {_hours(data_age(source, now))} old, it was last read {_hours(poll_age(source, now))} "
+            f"ago. Every figure from it may be too low.{said}"
+        )
+    else:
+        return None
+    return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)
+
+
+def _hours(age: timedelta) -> str:
+    return f"{int(age.total_seconds() // 3600)} h"

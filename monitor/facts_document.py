@@ -1,0 +1,142 @@
+"""The facts document: what the turn leaves behind for `monitor status`. Facts only; judging them is for who reads.
+
+Times are RFC 3339 texts, money is text, ages and limits are seconds. Its shape is given in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alarms.model import Alarm, AlarmStatus, Reading
+from alarms.money import plain
+from monitor import __version__
+from monitor.clock import to_text
+from monitor.model import ApiUse
+from monitor.ports import SourceDefaults
+from monitor.readings import WatchedBudget
+from monitor.store.facts import SourceClock
+from monitor.store.outbox import ReceiverState
+
+# Whatever its schedule, a source unread for longer than this is stale: even the slowest bill comes daily.
+STALE_POLL = timedelta(hours=26)
+_LATE_POLLS = 3
+
+
+def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> dict[str, Any]:
+    """One entry of `sources`; `use` is what reading it has cost this month."""
+    late_poll = settings.every * _LATE_POLLS
+    return {
+        "name": settings.name,
+        "type": settings.type,
+        "every_s": _seconds(settings.every),
+        "first_attempt": _text(clock.first_attempt),
+        "last_attempt": _text(clock.last_attempt),
+        "last_poll": _text(clock.last_poll),
+        "data_as_of": _text(clock.data_as_of),
+        "access": clock.access,
+        "missing": list(clock.missing),
+        "error": clock.error,
+        "late_poll_s": _seconds(late_poll),
+        "stale_poll_s": _seconds(max(STALE_POLL, late_poll)),
+        "late_data_s": _seconds(settings.late_after),
+        "stale_data_s": _seconds(settings.stale_after),
+        "calls": use.calls,
+        "cost_usd": plain(use.cost_usd),
+    }
+
+
+def budget_facts(watched: WatchedBudget, reading: Reading, alarms: Sequence[Alarm]) -> dict[str, Any]:
+    """One entry of `budgets`: the reading of its current period, its alarms, and open ones of periods that are over."""
+    return {
+        "name": reading.budget,
+        "currency": reading.currency,
+        "amount": plain(watched.budget.amount),
+        "period": {"start": to_text(reading.period.start), "end": to_text(reading.period.end)},
+        "spend": _money(reading.spend),
+        "billed": _money(reading.billed),
+        "accrued": _money(reading.accrued),
+        "data_as_of": _text(reading.as_of),
+        "lower_bound": reading.lower_bound,
+        "sources": list(watched.sources),
+        "alarms": [_alarm(alarm, reading) for alarm in alarms],
+    }
+
+
+def health_facts(alarm: Alarm, detail: str) -> dict[str, Any]:
+    """One entry of `health`: a fault of the monitor itself that is there now."""
+    return {
+        "subject": f"{alarm.key.subject}: {alarm.key.at}",
+        "severity": alarm.key.severity.value,
+        "state": alarm.status.value,
+        "since": _text(alarm.since),
+        "detail": detail,
+    }
+
+
+def receiver_facts(name: str, state: ReceiverState | None) -> dict[str, Any]:
+    """One entry of `receivers`; `state` None: it was never owed anything."""
+    return {
+        "name": name,
+        "state": "OK" if state is None else state.state,
+        "since": None if state is None else to_text(state.since),
+        "error": None if state is None else state.error,
+        "last_delivery": None if state is None else _text(state.last_delivery),
+        "undelivered": 0 if state is None else state.undelivered,
+        "oldest_due": None if state is None else _text(state.oldest_due),
+    }
+
+
+def document(
+    *,
+    now: datetime,
+    turn_at: datetime | None,
+    poll: timedelta,
+    timezone: str,
+    sources: list[dict[str, Any]],
+    budgets: list[dict[str, Any]],
+    health: list[dict[str, Any]],
+    receivers: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The whole, schema 1."""
+    return {
+        "schema": 1,
+        "version": __version__,
+        "written_at": to_text(now),
+        "turn_at": _text(turn_at),
+        "poll_s": _seconds(poll),
+        "timezone": timezone,
+        "sources": sources,
+        "budgets": budgets,
+        "health": health,
+        "receivers": receivers,
+        "native": [],
+    }
+
+
+def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
+    facts = {
+        "on": alarm.key.on,
+        "at": alarm.key.at,
+        "severity": alarm.key.severity.value,
+        "state": AlarmStatus.OK.value if alarm.status is AlarmStatus.CLOSED else alarm.status.value,
+        "data": alarm.data.value,
+        "since": _text(alarm.since),
+    }
+    if alarm.key.period_start is not None and alarm.key.period_start != reading.period.start:
+        facts["period_start"] = to_text(alarm.key.period_start)
+    return facts
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else to_text(instant)
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)

@@ -1,0 +1,155 @@
+"""The bridge between the packages: ledger totals and freshness in, finished `alarms` readings out. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from alarms.model import Budget, Period, Reading
+from alarms.money import total
+from monitor.config.model import BudgetConfig
+from monitor.freshness import Freshness
+from monitor.model import UNATTRIBUTED, Scope, Series
+
+# Charges of a period go on arriving after its end: a bill is 6 to 49 hours late, and a month's tail a day long.
+SETTLES_AFTER = timedelta(hours=24)
+# A source that never reaches the period's end must not keep it open for ever.
+GIVEN_UP_AFTER = timedelta(days=7)
+
+_UNTRUSTED = frozenset({Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER})
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedBudget:
+    """A budget after `each` has been spread out: what alarms need, what it counts, and which sources feed it."""
+
+    budget: Budget
+    config: BudgetConfig
+    scope: Scope
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What a reading needs to know of a source."""
+
+    name: str
+    freshness: Freshness
+    data_as_of: datetime | None
+    missing: tuple[str, ...] = ()
+
+
+class Totals:
+    """Billed cost by series over one period, indexed so that a thousand budgets do not each scan every series."""
+
+    def __init__(self, billed: Mapping[Series, Decimal]) -> None:
+        self._all = list(billed.items())
+        self._by_account: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
+        self._by_service: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
+        for item in self._all:
+            self._by_account[item[0].account].append(item)
+            self._by_service[item[0].service].append(item)
+
+    def billed(self, scope: Scope, currency: str) -> Decimal | None:
+        """The exact sum of what the scope covers in this currency; None when nothing is booked there at all."""
+        found = [
+            cost for series, cost in self._candidates(scope) if series.currency == currency and scope.covers(series)
+        ]
+        return total(found) if found else None
+
+    def _candidates(self, scope: Scope) -> Iterable[tuple[Series, Decimal]]:
+        if scope.account:
+            return (item for account in scope.account for item in self._by_account.get(account, ()))
+        if scope.service:
+            return (item for service in scope.service for item in self._by_service.get(service, ()))
+        return self._all
+
+
+def spread(
+    budgets: Sequence[BudgetConfig], known: Iterable[Series], currencies: Mapping[str, str]
+) -> list[WatchedBudget]:
+    """One watched budget for each budget, and for `each = "account"` one for each account seen.
+
+    `known`: every series of the ledger. `currencies`: of each configured source, by its name.
+    """
+    accounts = sorted({(s.source, s.account) for s in known if s.account not in ("", UNATTRIBUTED)})
+    watched: list[WatchedBudget] = []
+    for config in budgets:
+        sources = tuple(
+            name
+            for name, currency in currencies.items()
+            if currency == config.currency and (not config.scope.source or name in config.scope.source)
+        )
+        if config.each is None:
+            watched.append(WatchedBudget(_budget(config, config.name), config, config.scope, sources))
+            continue
+        names = {account for source, account in accounts if source in sources}
+        wanted = names & set(config.scope.account) if config.scope.account else names
+        watched += [
+            WatchedBudget(
+                _budget(config, f"{config.name}/{account}"), config, replace(config.scope, account=(account,)), sources
+            )
+            for account in sorted(wanted)
+        ]
+    return watched
+
+
+def reading(
+    watched: WatchedBudget,
+    period: Period,
+    totals: Totals,
+    known: Iterable[Series],
+    sources: Mapping[str, SourceState],
+    now: datetime,
+) -> Reading:
+    """The spend of one budget in one period, with how complete and how old it is. Missing is None, never 0."""
+    feeding = [sources[name] for name in watched.sources]
+    billed = totals.billed(watched.scope, watched.budget.currency)
+    if billed is None and _nothing_was_spent(watched, period, known, feeding):
+        billed = Decimal(0)
+    ages = [state.data_as_of for state in feeding]
+    return Reading(
+        budget=watched.budget.name,
+        period=period,
+        currency=watched.budget.currency,
+        spend=billed,
+        billed=billed,
+        accrued=None if billed is None else Decimal(0),
+        as_of=min((age for age in ages if age is not None), default=None),
+        lower_bound=any(state.missing or state.data_as_of is None for state in feeding),
+        stale=tuple(state.name for state in feeding if state.freshness in _UNTRUSTED),
+        settled=_is_settled(period, ages, now),
+    )
+
+
+def _budget(config: BudgetConfig, name: str) -> Budget:
+    return Budget(
+        name=name,
+        amount=config.amount,
+        currency=config.currency,
+        thresholds=config.thresholds,
+        receivers=config.receivers,
+        repeat=dict(config.repeat),
+    )
+
+
+def _nothing_was_spent(
+    watched: WatchedBudget, period: Period, known: Iterable[Series], feeding: Sequence[SourceState]
+) -> bool:
+    """An explicit zero: every source has published into the period, whole, and the scope names something it knows.
+
+    A scope that matches nothing ever seen (a misspelt service, say) stays NO_DATA: it must not look like thrift.
+    """
+    published = all(
+        state.data_as_of is not None and state.data_as_of > period.start and not state.missing for state in feeding
+    )
+    return bool(feeding) and published and any(watched.scope.covers(series) for series in known)
+
+
+def _is_settled(period: Period, ages: Sequence[datetime | None], now: datetime) -> bool:
+    since_end = now - period.end
+    all_through = all(age is not None and age >= period.end for age in ages)
+    return since_end >= GIVEN_UP_AFTER or (all_through and since_end >= SETTLES_AFTER)

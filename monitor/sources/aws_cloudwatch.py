@@ -1,0 +1,237 @@
+"""AWS bills as CloudWatch shows them: EstimatedCharges, the month to date, published several times a day."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from alarms.clients.aws import AwsSettings, make_client
+from alarms.clients.deadline import within
+from alarms.model import Period
+from alarms.settings import Duration
+from monitor.attribution import TOTAL, Counter, Group, Tree, groups
+from monitor.clients.aws import BillingMetrics
+from monitor.clock import SystemClock, to_text
+from monitor.errors import AccessError, BadDataError, PermanentError
+from monitor.meter import TAIL, Point
+from monitor.model import UNATTRIBUTED, Batch, MeterReading, Series, Window
+from monitor.period import month_of
+from monitor.ports import BillingSource
+
+DEADLINE_S = 60.0
+_RETRIES = 2
+# AWS may still correct or add a reading that is younger than this.
+_SETTLED = timedelta(hours=24)
+# So far back before a month's start the last reading of the month before is looked for: older data is stale.
+_LOOK_BACK = timedelta(days=3)
+# CloudWatch keeps hourly readings for 455 days.
+_KEPT = timedelta(days=455)
+_SECOND = timedelta(seconds=1)
+
+
+class Settings(AwsSettings):
+    """`[[sources]]` with `type = "aws_cloudwatch"`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    type: Literal["aws_cloudwatch"] = "aws_cloudwatch"
+    every: Duration = timedelta(hours=1)
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    by: list[Literal["service", "account"]] = Field(default_factory=list)
+    late_after: Duration = timedelta(hours=36)
+    stale_after: Duration = timedelta(hours=48)
+    backfill: Annotated[Duration, Field(le=_KEPT)] = _KEPT
+
+
+def create(settings: Settings) -> BillingSource:
+    """The source with these settings; nothing is connected to yet."""
+    return AwsCloudWatch(settings)
+
+
+class AwsCloudWatch:
+    """Reads the total, and by `by` its parts, as charges that always add up to the total."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._client: Any = None
+
+    def windows(
+        self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None
+    ) -> Sequence[Window]:
+        """The running window, continued from the last settled readings, then the months that were never read.
+
+        On the first two days of a month that is read from its start, the month before is read again, for its tail.
+        """
+        month = month_of(now).start
+        total = meters.get(self._key(TOTAL))
+        if total is not None and now - _KEPT < total.at <= now:
+            running = Window(Period(total.at, now + _SECOND), meters)
+        else:
+            running = Window(Period(month, now + _SECOND))
+        start = running.period.start
+        missing = self._months_before(min(filled_since or start, start), now)
+        if start == month and now - month < TAIL + _SETTLED:
+            missing = list(dict.fromkeys([*self._months_before(month, now)[:1], *missing]))
+        return [running, *map(Window, missing)]
+
+    def fetch(self, window: Window) -> Batch:
+        """Read one window. Raises OutsideError as the port says."""
+        return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
+
+    def probe(self) -> str:
+        """Read the total of the last three days, and what parts there are."""
+        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
+
+    def _fetch(self, window: Window) -> Batch:
+        reader = self._reader()
+        end = window.period.end
+        closed = end == month_of(end).start
+        until = end + (TAIL if closed else _SECOND)
+        metered = self._metered(window.meters)
+        base = metered.get(TOTAL)
+        if base is not None and not month_of(base.at).start < base.at <= end:
+            base = None
+        month = month_of(base.at if base else window.period.start).start
+        start = base.at if base else month - _LOOK_BACK
+        total = reader.read({TOTAL: start}, until)[TOTAL]
+        self._check_total(reader)
+        first = base.at + _SECOND if base else month
+        if not any(first <= instant <= end for instant, _ in total):
+            if not total and not closed:
+                self._check_currency(reader)
+            # Missing is missing: what is stored stays.
+            return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
+        tree, others = self._read_parts(reader, {TOTAL: total}, metered, base, month, until)
+        charges, replaces = tree.charges(self.name, self._settings.currency, end)
+        for counter in others:
+            replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(tree.since(TOTAL), end))
+        return Batch(
+            tuple(charges),
+            replaces,
+            total[-1][0],
+            rejected=reader.rejected,
+            missing=tuple(sorted(_named(counter) for counter in reader.failed)),
+            meters={} if closed else {self._key(counter): at for counter, at in tree.settled(_SETTLED).items()},
+            use=reader.use,
+        )
+
+    def _read_parts(
+        self,
+        reader: BillingMetrics,
+        points: dict[Counter, list[Point]],
+        metered: Mapping[Counter, MeterReading],
+        base: MeterReading | None,
+        month: datetime,
+        until: datetime,
+    ) -> tuple[Tree, set[Counter]]:
+        """The tree of everything that is published or was, and what is in the ledger but no longer in the tree."""
+        by = self._settings.by
+        recent = {counter for counter, reading in metered.items() if reading.at >= month}
+        known = recent | (reader.listed(None if len(by) > 1 else _DIMENSIONS[by[0]]) if by else set())
+        tree_groups = groups(known, by)
+        bases = _bases(tree_groups, metered, base, month)
+        parts = {part for group in tree_groups for part in group.parts}
+        from_month = month - _LOOK_BACK
+        points |= reader.read({part: bases[part].at if part in bases else from_month for part in parts}, until)
+        _forget(points, reader.failed)
+        tree = Tree(tree_groups, points, bases=bases, month=month, failed=reader.failed)
+        again = tree.to_read_again()
+        if again:
+            more = reader.read(dict.fromkeys(again, from_month), until)
+            self._check_total(reader)
+            _forget(more, reader.failed)
+            tree.read_again(more)
+        return tree, _withdrawn(recent - parts - {TOTAL})
+
+    def _probe(self) -> str:
+        now = SystemClock().now()
+        reader = self._reader()
+        total = reader.read({TOTAL: now - _LOOK_BACK}, now + _SECOND)[TOTAL]
+        self._check_total(reader)
+        if not total:
+            self._check_currency(reader)
+            return f"nothing published in {self._settings.currency} within the last {_LOOK_BACK.days} days"
+        listed = reader.listed(None)
+        accounts, services = ({counter[place] for counter in listed} - {""} for place in (0, 1))
+        return (
+            f"EstimatedCharges in {self._settings.currency} up to {to_text(total[-1][0])}, "
+            f"{len(services)} services, {len(accounts)} linked accounts"
+        )
+
+    def _reader(self) -> BillingMetrics:
+        if self._client is None:
+            self._client = make_client("cloudwatch", self._settings, retries=_RETRIES)
+        return BillingMetrics(self._client, self._settings.currency, seconds=DEADLINE_S)
+
+    def _check_total(self, reader: BillingMetrics) -> None:
+        status = reader.failed.get(TOTAL)
+        if status == "Forbidden":
+            raise AccessError("CloudWatch refuses the total of EstimatedCharges: allow cloudwatch:GetMetricData")
+        if status is not None:
+            raise BadDataError(f"CloudWatch could not give all readings of the total of EstimatedCharges ({status})")
+
+    def _check_currency(self, reader: BillingMetrics) -> None:
+        currencies = reader.currencies()
+        if currencies and self._settings.currency not in currencies:
+            raise PermanentError(
+                f"EstimatedCharges is published in {', '.join(sorted(currencies))}, but source {self.name} is set to "
+                f"{self._settings.currency}: change its currency"
+            )
+
+    def _months_before(self, instant: datetime, now: datetime) -> list[Period]:
+        """Months that start before the instant and are within `backfill`, newest first."""
+        found = []
+        month = month_of(instant - _SECOND)
+        while month.end > now - self._settings.backfill:
+            found.append(month)
+            month = month_of(month.start - _SECOND)
+        return found
+
+    def _key(self, counter: Counter) -> str:
+        """The name of a counter in the store."""
+        return "/".join((self._settings.currency, *counter))
+
+    def _metered(self, meters: Mapping[str, MeterReading]) -> dict[Counter, MeterReading]:
+        found: dict[Counter, MeterReading] = {}
+        for key, reading in meters.items():
+            currency, account, service = key.split("/", 2)
+            if currency == self._settings.currency:
+                found[account, service] = reading
+        return found
+
+
+def _bases(
+    tree_groups: Sequence[Group], metered: Mapping[Counter, MeterReading], total: MeterReading | None, month: datetime
+) -> dict[Counter, MeterReading]:
+    """From where counters are continued: never later than their parent."""
+    bases = {} if total is None else {TOTAL: total}
+    for group in tree_groups:
+        parent = bases.get(group.parent)
+        for part in group.parts:
+            reading = metered.get(part)
+            if parent is not None and reading is not None and month < reading.at <= parent.at:
+                bases[part] = reading
+    return bases
+
+
+def _forget(points: dict[Counter, list[Point]], failed: Collection[Counter]) -> None:
+    """Half of a counter's readings is worse than none."""
+    for counter in failed:
+        points[counter] = []
+
+
+def _withdrawn(gone: Collection[Counter]) -> set[Counter]:
+    """What was booked while the tree had these counters (another `by`), with the remainders that they left."""
+    rests = {(account, UNATTRIBUTED) for account, _ in gone}
+    return {*gone, *rests, (UNATTRIBUTED, ""), (UNATTRIBUTED, UNATTRIBUTED)} if gone else set()
+
+
+def _named(counter: Counter) -> str:
+    account, service = counter
+    return " ".join(filter(None, (account and f"account {account}", service and f"service {service}")))
+
+
+_DIMENSIONS = {"account": "LinkedAccount", "service": "ServiceName"}

@@ -1,0 +1,1 @@
+"""What `monitor status` shows: judged from stored facts alone, with the standard library alone."""

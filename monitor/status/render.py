@@ -1,0 +1,181 @@
+"""The status for a person at a terminal: what is wrong first, then the budgets, then where figures come from. Pure.
+
+Fits 80 columns. Three columns throughout: a state, a name, and the rest; further lines are indented below the name.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import datetime, timedelta
+
+from monitor.clock import from_text
+from monitor.status.parts import money, percent_used
+from monitor.status.words import State, lasting, one_line
+
+TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
+if TYPE_CHECKING:
+    from typing import Any
+
+_WIDTH = 80
+_INDENT = " " * 12
+_LONGEST_NAME = 24
+_BAR = 10
+_PROBLEMS_SHOWN = 8
+_GREEN, _YELLOW, _RED, _MAGENTA = 32, 33, 31, 35
+_COLOURS = {
+    **dict.fromkeys(("OK", "FRESH", "IN_SYNC"), _GREEN),
+    **dict.fromkeys(("WARNING", "LATE", "PARTIAL", "DRIFTED", "MISSING"), _YELLOW),
+    **dict.fromkeys(("CRITICAL", "DEAD", "STALE", "NO_ACCESS"), _RED),
+    **dict.fromkeys(("UNKNOWN", "NEVER"), _MAGENTA),
+}
+
+
+def render(status: dict[str, Any], *, colour: bool) -> str:
+    """Some lines for the result of `judge`; `colour` adds ANSI colours to the states."""
+    now = from_text(status["as_of"])
+    sections = [_head(status, colour=colour)]
+    if status["daemon"]["last_turn"] is not None:
+        budgets = sorted(status["budgets"], key=lambda row: -State(row["state"]).rank)
+        sections += [
+            _section("Budgets", [_budget(row, now) for row in budgets], colour=colour),
+            _section("Sources", [_source(row, now) for row in status["sources"]], colour=colour),
+            _section("Receivers", [_receiver(row, now) for row in status["receivers"]], colour=colour),
+            _section("Native alarms", [_native(row) for row in status["native"]], colour=colour),
+            _daemon(status, now),
+        ]
+    if status["problems"]:
+        sections.append(textwrap.wrap("Next: " + status["problems"][0]["do"], _WIDTH, subsequent_indent=" " * 6))
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _head(status: dict[str, Any], *, colour: bool) -> list[str]:
+    problems = status["problems"]
+    texts = [problem["text"] for problem in problems[:_PROBLEMS_SHOWN]] or [one_line(status["summary"])]
+    if len(problems) > _PROBLEMS_SHOWN:
+        texts.append(f"and {len(problems) - _PROBLEMS_SHOWN} more")
+    lines = [line for text in texts for line in textwrap.wrap(text, _WIDTH - 10, subsequent_indent="  ")]
+    return [f"{_painted(status['state'], colour=colour)}{lines[0]}", *(f"{'':10}{line}" for line in lines[1:])]
+
+
+def _section(title: str, rows: list[_Row], *, colour: bool) -> list[str]:
+    if not rows:
+        return []
+    width = max(min(len(row.name), _LONGEST_NAME) for row in rows)
+    lines = [title]
+    for row in rows:
+        first = f"{row.name:<{width}}  {row.text}"
+        details = row.details
+        if len(first) > _WIDTH - len(_INDENT):
+            first, details = row.name, [row.text, *details]
+        lines.append(f"  {_painted(row.state, colour=colour)}{_cut(first)}".rstrip())
+        for detail in details:
+            lines += textwrap.wrap(detail, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+    return lines
+
+
+class _Row:
+    __slots__ = ("details", "name", "state", "text")
+
+    def __init__(self, state: str, name: str, text: str, details: list[str]) -> None:
+        self.state = state
+        self.name = one_line(name)
+        self.text = text
+        self.details = [one_line(detail) for detail in details]
+
+
+def _budget(row: dict[str, Any], now: datetime) -> _Row:
+    amount = money(row["amount"], row["currency"])
+    details = [_split(row, now)]
+    if row["stale"]:
+        details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
+    told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
+    details += [_alarm(alarm, now) for alarm in sorted(told, key=lambda alarm: -State(alarm["severity"].upper()).rank)]
+    percent = percent_used(row)
+    if row["spend"] is None or percent is None:
+        spend = "not known" if row["spend"] is None else money(row["spend"], row["currency"])
+        return _Row(row["state"], row["name"], f"{spend}, of {amount}", details)
+    spend = money(row["spend"], row["currency"], beside=row["amount"]).rsplit(" ", 1)[0]
+    mark = "at least " if row["lower_bound"] else ""
+    return _Row(row["state"], row["name"], f"{_bar(percent)} {percent:>3}%  {mark}{spend} of {amount}", details)
+
+
+def _bar(percent: int) -> str:
+    filled = max(0, min(_BAR, percent * _BAR // 100))
+    return f"[{'#' * filled}{'-' * (_BAR - filled)}]"
+
+
+def _split(row: dict[str, Any], now: datetime) -> str:
+    known = [word for word in ("billed", "accrued") if row[word] is not None]
+    split = " + ".join(f"{word} {money(row[word], row['currency']).rsplit(' ', 1)[0]}" for word in known)
+    data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
+    return ", ".join(part for part in (split, data, _day(row["period"], now)) if part)
+
+
+def _day(period: dict[str, str], now: datetime) -> str:
+    """`day 23 of 30`; of a period that does not hold this instant, when it starts."""
+    start, end = from_text(period["start"]), from_text(period["end"])
+    if start <= now < end:
+        return f"day {(now - start).days + 1} of {max((end - start).days, 1)}"
+    return f"period from {period['start'][:10]}"
+
+
+def _alarm(alarm: dict[str, Any], now: datetime) -> str:
+    since = "" if alarm["since"] is None else f" for {_age(alarm['since'], now)}"
+    earlier = f", period from {alarm['period_start'][:10]}" if alarm.get("period_start") else ""
+    blind = "" if alarm["data"] == "OK" else ", no data now"
+    return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{since}{earlier}{blind}"
+
+
+def _source(row: dict[str, Any], now: datetime) -> _Row:
+    read = "never read" if row["last_poll"] is None else f"read {_age(row['last_poll'], now)} ago"
+    data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
+    details = [f"missing: {', '.join(row['missing'])}"] if row["missing"] else []
+    details += [row["error"]] if row["error"] else []
+    return _Row(row["freshness"], row["name"], f"{read}, {data}", details)
+
+
+def _receiver(row: dict[str, Any], now: datetime) -> _Row:
+    told = "nothing sent yet" if row["last_delivery"] is None else f"last message {_age(row['last_delivery'], now)} ago"
+    owed = f"; {row['undelivered']} not delivered" if row["undelivered"] else ""
+    waiting = f", the oldest for {_age(row['oldest_due'], now)}" if row["oldest_due"] is not None else ""
+    return _Row(row["state"], row["name"], f"{told}{owed}{waiting}", [row["error"]] if row["error"] else [])
+
+
+def _native(row: dict[str, Any]) -> _Row:
+    return _Row(row["state"], row["budget"], one_line(row["cloud"]), [])
+
+
+def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
+    daemon, cost = status["daemon"], status["self_cost"]
+    runs = "running" if daemon["running"] else "not running"
+    lines = [
+        f"Daemon {runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {_local(now, status['timezone'])}.",
+        f"Watching has cost {money(cost['usd_this_month'], 'USD')} this month, in {cost['calls_this_month']} calls.",
+    ]
+    return [line for text in lines for line in textwrap.wrap(text, _WIDTH)]
+
+
+def _age(instant: str, now: datetime) -> str:
+    return lasting(max(now - from_text(instant), timedelta(0)))
+
+
+def _local(now: datetime, timezone: str) -> str:
+    if timezone != "UTC":
+        import zoneinfo
+
+        try:
+            return f"{now.astimezone(zoneinfo.ZoneInfo(timezone)):%Y-%m-%d %H:%M %Z}"
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            pass  # this machine has no such zone; UTC is right everywhere
+    return f"{now:%Y-%m-%d %H:%M} UTC"
+
+
+def _painted(state: str, *, colour: bool) -> str:
+    """The state in ten columns."""
+    word = f"{state:<10}"
+    return f"\x1b[{_COLOURS[state]}m{word}\x1b[0m" if colour and state in _COLOURS else word
+
+
+def _cut(text: str) -> str:
+    room = _WIDTH - len(_INDENT)
+    return text if len(text) <= room else text[: room - 3] + "..."

@@ -1,0 +1,119 @@
+"""Where every alarm stands, and every change of it for ever."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from alarms.model import Alarm, AlarmKey, AlarmStatus, DataStatus, Severity, Transition
+from alarms.money import plain
+from monitor.store.rows import (
+    Table,
+    Value,
+    from_micros_or_none,
+    to_micros,
+    to_micros_or_none,
+)
+
+_ALARM = Table(
+    "alarm",
+    (
+        *("subject", "period_start", "on", "at", "severity", "status", "data", "since", "episode", "sequence"),
+        *("first_detected", "last_told", "told_spend", "period_end"),
+    ),
+    key=5,
+)
+_TRANSITION = Table(
+    "transition",
+    (
+        *("id", "subject", "period_start", "on", "at", "severity", "from_status", "to_status", "reason"),
+        *("happened_at", "episode"),
+    ),
+)
+# The microsecond before 1970: no period starts there.
+_NO_PERIOD = -1
+_OPEN = "status <> 'CLOSED'"
+
+
+def load(connection: sqlite3.Connection, subject: str, period_start: datetime | None) -> dict[AlarmKey, Alarm]:
+    """The alarms of one budget in one period; of a fault of the daemon itself with period_start None."""
+    condition = "WHERE subject = ? AND period_start = ?"
+    return _alarms(connection, condition, subject, _period(period_start))
+
+
+def load_open(connection: sqlite3.Connection) -> dict[AlarmKey, Alarm]:
+    """Every alarm that is not CLOSED, of whatever subject and period: what is still being evaluated."""
+    return _alarms(connection, f"WHERE {_OPEN}")
+
+
+def subjects(connection: sqlite3.Connection) -> frozenset[str]:
+    """Every subject that ever had an alarm, budgets that were removed included."""
+    return frozenset(name for (name,) in connection.execute("SELECT DISTINCT subject FROM alarm"))
+
+
+def save(tx: sqlite3.Connection, alarms: Iterable[Alarm], transitions: Iterable[Transition] = ()) -> None:
+    """Store these alarms in place of what was known of them, and add the transitions."""
+    tx.executemany(_ALARM.replace, (_ALARM.seal(*_alarm_columns(alarm)) for alarm in alarms))
+    (last,) = tx.execute("SELECT coalesce(max(id), 0) FROM transition").fetchone()
+    for number, transition in enumerate(transitions, start=last + 1):
+        tx.execute(_TRANSITION.insert, _TRANSITION.seal(number, *_transition_columns(transition)))
+
+
+def _alarms(connection: sqlite3.Connection, condition: str, *values: Value) -> dict[AlarmKey, Alarm]:
+    alarms = (_to_alarm(_ALARM.verified(row)) for row in connection.execute(_ALARM.select + condition, values))
+    return {alarm.key: alarm for alarm in alarms}
+
+
+def _period(start: datetime | None) -> int:
+    return _NO_PERIOD if start is None else to_micros(start)
+
+
+def _key_columns(key: AlarmKey) -> tuple[Value, ...]:
+    return (key.subject, _period(key.period_start), key.on, key.at, key.severity.value)
+
+
+def _alarm_columns(alarm: Alarm) -> tuple[Value, ...]:
+    return (
+        *_key_columns(alarm.key),
+        alarm.status.value,
+        alarm.data.value,
+        to_micros_or_none(alarm.since),
+        alarm.episode,
+        alarm.sequence,
+        to_micros_or_none(alarm.first_detected),
+        to_micros_or_none(alarm.last_told),
+        None if alarm.told_spend is None else plain(alarm.told_spend),
+        to_micros_or_none(alarm.period_end),
+    )
+
+
+def _transition_columns(transition: Transition) -> tuple[Value, ...]:
+    return (
+        *_key_columns(transition.key),
+        transition.from_status.value,
+        transition.to_status.value,
+        transition.reason.value,
+        to_micros(transition.at),
+        transition.episode,
+    )
+
+
+def _to_alarm(row: tuple[Any, ...]) -> Alarm:
+    subject, period_start, on, at, severity, status, data, since, episode, sequence, *rest = row
+    first_detected, last_told, told_spend, period_end = rest
+    start = None if period_start == _NO_PERIOD else from_micros_or_none(period_start)
+    return Alarm(
+        key=AlarmKey(subject, on, at, Severity(severity), start),
+        status=AlarmStatus(status),
+        data=DataStatus(data),
+        since=from_micros_or_none(since),
+        episode=episode,
+        sequence=sequence,
+        first_detected=from_micros_or_none(first_detected),
+        last_told=from_micros_or_none(last_told),
+        told_spend=None if told_spend is None else Decimal(told_spend),
+        period_end=from_micros_or_none(period_end),
+    )

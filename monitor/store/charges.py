@@ -1,0 +1,327 @@
+"""The ledger: what the sources have published, every revision of it, and exact totals per series and UTC day."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import reduce
+from operator import xor
+
+from alarms.model import Period
+from alarms.money import EXACT, parse_amount, plain, total
+from monitor.errors import BadDataError
+from monitor.model import Batch, Charge, MeterReading, Series
+from monitor.store.rows import (
+    MICROSECONDS_PER_DAY,
+    Table,
+    Value,
+    first_day_from,
+    from_day_number,
+    from_micros,
+    to_micros,
+)
+
+_SERIES = Table("series", ("id", "source", "currency", "account", "service", "region", "run", "tags"))
+_CHARGE = Table(
+    "charge", ("series_id", "start_at", "end_at", "revision", "billed_cost", "withdrawn", "observed_at"), key=4
+)
+_DAY_TOTAL = Table("day_total", ("day", "series_id", "billed_cost", "until"), key=2)
+_DAY_TALLY = Table("day_tally", ("day", "count", "digest"))
+_METER = Table("meter", ("source", "key", "at", "value"), key=2)
+
+_CHARGES_BETWEEN = (
+    _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? ORDER BY start_at, end_at, revision"
+)
+_ONE_DAY_TOTAL = _DAY_TOTAL.select + "WHERE day = ? AND series_id = ?"
+_WHOLE_DAY = _DAY_TOTAL.select + "WHERE day = ? ORDER BY series_id"
+# The days that either table knows: no more than those need to be looked for.
+_EXTENT = """SELECT min(day), max(day) FROM (
+    SELECT min(day) AS day FROM day_total UNION ALL SELECT max(day) FROM day_total
+    UNION ALL SELECT min(day) FROM day_tally UNION ALL SELECT max(day) FROM day_tally)"""
+_ONE_TALLY = _DAY_TALLY.select + "WHERE day = ?"
+
+# A charge period (start, end) in microseconds -> its canonical amount, None once withdrawn.
+_Costs = dict[tuple[int, int], str | None]
+# day, series_id, billed_cost, until, checksum
+_DayRow = tuple[int, int, str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """How many charges a batch brought, changed, or no longer listed."""
+
+    new: int = 0
+    revised: int = 0
+    withdrawn: int = 0
+
+
+def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: datetime) -> Replaced:
+    """Store a batch as `Batch` says; what is already there as it is writes nothing.
+
+    A charge belongs to the window that it starts in. Raises BadDataError when the batch contradicts itself (commit
+    nothing then) and CorruptRowError when what is stored cannot be trusted.
+    """
+    delivered = _by_series(source, batch)
+    ids = _series_ids(tx, source, batch.replaces)
+    result = Replaced()
+    rows: list[tuple[Value, ...]] = []
+    days: list[_Day] = []
+    for series, window in batch.replaces.items():
+        change = _compare(tx, ids[series], window, delivered.get(series, {}))
+        if change is not None:
+            rows += (_CHARGE.seal(*row, to_micros(observed_at)) for row in change.rows)
+            days += change.days
+            result = _sum_of(result, change.counts)
+    tx.executemany(_CHARGE.insert, rows)
+    _write_days(tx, days)
+    _write_meters(tx, source, batch.meters)
+    return result
+
+
+def totals_by_series(connection: sqlite3.Connection, period: Period) -> dict[Series, Decimal]:
+    """What each series cost on the UTC days that start in the period; a series without a charge there is absent."""
+    sums: dict[int, Decimal] = {}
+    for rows in _verified_days(connection, period.start, period.end):
+        for _, series_id, billed_cost, _, _ in rows:
+            sums[series_id] = EXACT.add(sums.get(series_id, _ZERO), Decimal(billed_cost))
+    known = _all_series(connection)
+    return {_named(known, series_id): amount for series_id, amount in sums.items()}
+
+
+def day_totals(
+    connection: sqlite3.Connection, since: datetime, until: datetime
+) -> Iterator[tuple[Series, date, Decimal, datetime]]:
+    """(series, UTC day, cost, end of its newest charge) of the days that start in [since, until), by day."""
+    known = _all_series(connection)
+    for rows in _verified_days(connection, since, until):
+        for day, series_id, billed_cost, end, _ in rows:
+            yield _named(known, series_id), from_day_number(day), Decimal(billed_cost), from_micros(end)
+
+
+def known_series(connection: sqlite3.Connection) -> list[Series]:
+    """Every series that ever had a charge."""
+    return list(_all_series(connection).values())
+
+
+def known_days(connection: sqlite3.Connection) -> list[date]:
+    """The UTC days that have any charge, oldest first."""
+    rows = connection.execute(_DAY_TALLY.select + "ORDER BY day")
+    return [from_day_number(day) for day, count, _ in map(_DAY_TALLY.verified, rows) if count]
+
+
+def meters(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:
+    """The last reading of each counter of a source that needs no second look."""
+    rows = connection.execute(_METER.select + "WHERE source = ?", (source,))
+    return {key: MeterReading(from_micros(at), Decimal(value)) for _, key, at, value in map(_METER.verified, rows)}
+
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A day of a series whose total changes. None: no charge. `until` in microseconds."""
+
+    day: int
+    series_id: int
+    before: str | None
+    after: str | None
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a batch changes of one series; `rows` are charges without the instant of observation."""
+
+    rows: list[tuple[Value, ...]]
+    days: list[_Day]
+    counts: Replaced
+
+
+def _by_series(source: str, batch: Batch) -> dict[Series, _Costs]:
+    delivered: dict[Series, _Costs] = {}
+    for series in batch.replaces:
+        if series.source != source:
+            raise BadDataError(f"source {source} delivered charges in the name of {series.source}")
+    for charge in batch.charges:
+        window = batch.replaces.get(charge.series)
+        if window is None or charge.period.start not in window or charge.period.end <= charge.period.start:
+            raise _bad(charge, "is outside the window that was read")
+        costs = delivered.setdefault(charge.series, {})
+        key = (to_micros(charge.period.start), to_micros(charge.period.end))
+        cost = _canonical(charge)
+        # The same row twice is one charge (a page that was served twice); two amounts for it are a contradiction.
+        if costs.setdefault(key, cost) != cost:
+            raise _bad(charge, "has two different amounts")
+    return delivered
+
+
+def _canonical(charge: Charge) -> str:
+    text = plain(charge.billed_cost) if charge.billed_cost.is_finite() else "not a number"
+    try:
+        parse_amount(text)
+    except ValueError as error:
+        raise _bad(charge, f"has no usable amount: {error}") from error
+    return text
+
+
+def _bad(charge: Charge, what: str) -> BadDataError:
+    series, period = charge.series, charge.period
+    named = ", ".join(filter(None, (series.account, series.service, series.region))) or "the total"
+    return BadDataError(
+        f"source {series.source}: the charge of {named} from {period.start:%Y-%m-%dT%H:%M:%SZ} "
+        f"to {period.end:%Y-%m-%dT%H:%M:%SZ} {what}"
+    )
+
+
+def _series_ids(tx: sqlite3.Connection, source: str, wanted: Iterable[Series]) -> dict[Series, int]:
+    rows = tx.execute(_SERIES.select + "WHERE source = ?", (source,))
+    ids = {series: number for number, series in map(_to_series, rows)}
+    (last,) = tx.execute("SELECT coalesce(max(id), 0) FROM series").fetchone()
+    for series in wanted:
+        if series not in ids:
+            last += 1
+            ids[series] = last
+            tx.execute(_SERIES.insert, _SERIES.seal(last, *_series_columns(series)))
+    return ids
+
+
+def _series_columns(series: Series) -> tuple[str, ...]:
+    tags = json.dumps(series.tags)
+    return (series.source, series.currency, series.account, series.service, series.region, series.run, tags)
+
+
+def _to_series(row: tuple[Value, ...]) -> tuple[int, Series]:
+    number, source, currency, account, service, region, run, tags = _SERIES.verified(row)
+    pairs = tuple((key, value) for key, value in json.loads(tags)) if tags != "[]" else ()
+    return number, Series(source, currency, account, service, region, run, pairs)
+
+
+def _all_series(connection: sqlite3.Connection) -> dict[int, Series]:
+    return dict(map(_to_series, connection.execute(_SERIES.select)))
+
+
+def _named(known: Mapping[int, Series], series_id: int) -> Series:
+    series = known.get(series_id)
+    if series is None:
+        raise _SERIES.corrupt(series_id)
+    return series
+
+
+def _compare(tx: sqlite3.Connection, series_id: int, window: Period, delivered: _Costs) -> _Change | None:
+    """What of the stored charges in the window is new, different, or gone. None: nothing."""
+    since, until = to_micros(window.start), to_micros(window.end)
+    revisions, stored = _stored(tx, series_id, since, until)
+    after = {key: cost for key, cost in stored.items() if not since <= key[0] < until}
+    after |= delivered
+    changed = [key for key, cost in after.items() if stored.get(key, _ABSENT) != cost]
+    gone = [key for key, cost in stored.items() if cost is not None and key not in after]
+    if not changed and not gone:
+        return None
+    rows: list[tuple[Value, ...]] = []
+    rows += ((series_id, *key, revisions.get(key, -1) + 1, after[key], 0) for key in changed)
+    rows += ((series_id, *key, revisions[key] + 1, "0", 1) for key in gone)
+    new = sum(key not in stored for key in changed)
+    days = {key[0] // MICROSECONDS_PER_DAY for key in (*changed, *gone)}
+    return _Change(
+        rows=rows,
+        days=[_day(number, series_id, stored, after) for number in days],
+        counts=Replaced(new, len(changed) - new, len(gone)),
+    )
+
+
+_ABSENT = "absent"
+
+
+def _stored(
+    tx: sqlite3.Connection, series_id: int, since: int, until: int
+) -> tuple[dict[tuple[int, int], int], _Costs]:
+    """The newest revision and its cost of every charge on the whole UTC days that the window touches."""
+    first = since - since % MICROSECONDS_PER_DAY
+    last = until + -until % MICROSECONDS_PER_DAY
+    revisions: dict[tuple[int, int], int] = {}
+    costs: _Costs = {}
+    for row in tx.execute(_CHARGES_BETWEEN, (series_id, first, last)):
+        _, start, end, revision, billed_cost, withdrawn, _ = _CHARGE.verified(row)
+        revisions[start, end] = revision
+        costs[start, end] = None if withdrawn else billed_cost
+    return revisions, costs
+
+
+def _day(number: int, series_id: int, before: _Costs, after: _Costs) -> _Day:
+    ends = [end for (start, end), cost in after.items() if cost is not None and start // MICROSECONDS_PER_DAY == number]
+    return _Day(
+        day=number,
+        series_id=series_id,
+        before=_total_of(number, before),
+        after=_total_of(number, after),
+        until=max(ends, default=0),
+    )
+
+
+def _total_of(day: int, costs: _Costs) -> str | None:
+    live = [
+        Decimal(cost) for (start, _), cost in costs.items() if cost is not None and start // MICROSECONDS_PER_DAY == day
+    ]
+    return plain(total(live)) if live else None
+
+
+def _write_days(tx: sqlite3.Connection, days: list[_Day]) -> None:
+    tallies: dict[int, tuple[int, int]] = {}
+    for day in sorted(days, key=lambda d: (d.day, d.series_id)):
+        count, digest = tallies.get(day.day) or _tally(tx, day.day)
+        old = tx.execute(_ONE_DAY_TOTAL, (day.day, day.series_id)).fetchone()
+        # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
+        if (None if old is None else _DAY_TOTAL.verified(old)[2]) != day.before:
+            raise _DAY_TOTAL.corrupt(day.day, day.series_id)
+        if old is not None:
+            count, digest = count - 1, digest ^ old[-1]
+        if day.after is None:
+            tx.execute("DELETE FROM day_total WHERE day = ? AND series_id = ?", (day.day, day.series_id))
+        else:
+            new = _DAY_TOTAL.seal(day.day, day.series_id, day.after, day.until)
+            count, digest = count + 1, digest ^ int(new[-1] or 0)
+            tx.execute(_DAY_TOTAL.replace, new)
+        tallies[day.day] = (count, digest)
+    tx.executemany(_DAY_TALLY.replace, (_DAY_TALLY.seal(day, *tally) for day, tally in tallies.items()))
+
+
+def _tally(connection: sqlite3.Connection, day: int) -> tuple[int, int]:
+    row = connection.execute(_ONE_TALLY, (day,)).fetchone()
+    if row is None:
+        return 0, 0
+    _, count, digest = _DAY_TALLY.verified(row)
+    return count, digest
+
+
+def _verified_days(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[_DayRow]]:
+    """The day totals of each day that starts in [since, until): each row verified, none missing."""
+    lowest, highest = connection.execute(_EXTENT).fetchone()
+    if lowest is None:
+        return
+    for day in range(max(first_day_from(since), lowest), min(first_day_from(until), highest + 1)):
+        rows = connection.execute(_WHOLE_DAY, (day,)).fetchall()
+        _DAY_TOTAL.verify_all(rows)
+        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != _tally(connection, day):
+            raise _DAY_TALLY.corrupt(day)
+        yield rows
+
+
+def _write_meters(tx: sqlite3.Connection, source: str, readings: Mapping[str, MeterReading]) -> None:
+    known = meters(tx, source) if readings else {}
+    tx.executemany(
+        _METER.replace,
+        (
+            _METER.seal(source, key, to_micros(reading.at), plain(reading.value))
+            for key, reading in readings.items()
+            if known.get(key) != reading
+        ),
+    )
+
+
+def _sum_of(one: Replaced, other: Replaced) -> Replaced:
+    return Replaced(one.new + other.new, one.revised + other.revised, one.withdrawn + other.withdrawn)

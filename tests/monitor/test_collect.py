@@ -1,0 +1,127 @@
+"""One source that hangs, fails or breaks delays no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from alarms.errors import AccessError, TemporaryError
+from alarms.model import Period
+from monitor.collect import Collector, Fetched
+from monitor.model import Batch, Window
+
+WINDOW = Window(Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)))
+BATCH = Batch(charges=(), replaces={}, data_as_of=None)
+
+
+class Source:
+    """Does what its test says when fetched."""
+
+    def __init__(self, name: str, fetch: Callable[[], Batch]) -> None:
+        self.name = name
+        self.calls = 0
+        self._fetch = fetch
+
+    def windows(self, *_: object) -> tuple[Window, ...]:
+        return (WINDOW,)
+
+    def fetch(self, window: Window) -> Batch:
+        self.calls += 1
+        return self._fetch()
+
+    def probe(self) -> str:
+        return "seen"
+
+
+@pytest.fixture
+def hang() -> Iterator[threading.Event]:
+    """What a hanging source waits for; released when the test is over."""
+    release = threading.Event()
+    yield release
+    release.set()
+
+
+def failing(error: Exception) -> Callable[[], Batch]:
+    def fetch() -> Batch:
+        raise error
+
+    return fetch
+
+
+def collect(collector: Collector, *sources: Source, windows: int = 1) -> list[Fetched]:
+    return list(collector.collect({source: (WINDOW,) * windows for source in sources}))
+
+
+def test_every_source_is_heard_whatever_happens_to_the_others() -> None:
+    refused = AccessError("no permission to call cloudwatch:GetMetricData")
+    results = collect(
+        Collector(),
+        Source("fine", lambda: BATCH),
+        Source("refused", failing(refused)),
+        Source("broken", failing(ZeroDivisionError())),
+    )
+    by_name = {fetched.source: fetched for fetched in results}
+    assert by_name["fine"].batch is BATCH
+    assert by_name["refused"].error is refused
+    assert "defect" in str(by_name["broken"].error)
+
+
+def test_a_hanging_source_does_not_hold_up_the_others(hang: threading.Event) -> None:
+    def wait() -> Batch:
+        hang.wait()
+        return BATCH
+
+    collector = Collector(silence_limit_s=0.5)
+    stream = collector.collect(
+        {Source(f"hung {n}", wait): (WINDOW,) for n in range(39)} | {Source("fine", lambda: BATCH): (WINDOW,)}
+    )
+    began = time.monotonic()
+    assert next(stream).source == "fine"
+    assert time.monotonic() - began < 0.4
+    given_up = list(stream)
+    assert len(given_up) == 39
+    assert all("no answer within" in str(fetched.error) for fetched in given_up)
+
+
+def test_a_source_that_still_hangs_is_not_called_a_second_time(hang: threading.Event) -> None:
+    def wait() -> Batch:
+        hang.wait()
+        return BATCH
+
+    collector, source = Collector(silence_limit_s=0.05), Source("hung", wait)
+    collect(collector, source)
+    second = collect(collector, source)
+    assert source.calls == 1
+    assert isinstance(second[0].error, TemporaryError)
+    hang.set()
+    for thread in threading.enumerate():
+        if thread.name == "source hung":
+            thread.join(5)
+    assert collect(collector, source)[0].batch is BATCH
+
+
+def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure() -> None:
+    results = collect(Collector(), Source("fine", lambda: BATCH), windows=3)
+    assert [(fetched.running, fetched.last) for fetched in results] == [(True, False), (False, False), (False, True)]
+    source = Source("broken", failing(TemporaryError("503")))
+    assert len(collect(Collector(), source, windows=3)) == 1
+    assert source.calls == 1
+
+
+def test_stopping_ends_a_running_collect_at_once(hang: threading.Event) -> None:
+    def wait() -> Batch:
+        hang.wait()
+        return BATCH
+
+    collector = Collector(silence_limit_s=60)
+    results: list[Fetched] = []
+    thread = threading.Thread(target=lambda: results.extend(collect(collector, Source("hung", wait))))
+    thread.start()
+    collector.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert results == []

@@ -1,0 +1,495 @@
+"""Bad configs: each with the exact line, path and sentence that a person gets. HERE marks the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monitor.config import load
+from monitor.errors import ConfigError, ExitCode
+
+GOOD = """\
+[monitor]
+poll = "5m"
+
+[[sources]]
+name = "aws"
+type = "aws_cloudwatch"
+currency = "USD"
+by = ["service"]
+
+[[receivers]]
+name = "oncall"
+type = "slack"
+webhook_url = "env:SLACK"
+
+[[receivers]]
+name = "topic"
+type = "sns"
+topic_arn = "arn:aws:sns:us-east-1:123456789012:MyTopic"
+
+[[budgets]]
+name = "training"
+amount = "1000"
+currency = "USD"
+period = "month"
+receivers = ["oncall", "topic"]
+thresholds = [
+  { on = "actual", at = "80%", severity = "warning" },
+  { on = "actual", at = "100%", severity = "critical" },
+]
+"""
+
+
+def problems(directory: Path, text: str) -> list[tuple[int | None, str, str]]:
+    path = directory / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.exit_code == ExitCode.CONFIG
+    assert all(problem.file == str(path) for problem in caught.value.problems)
+    return [(problem.line, problem.path, problem.message) for problem in caught.value.problems]
+
+
+def warnings(directory: Path, text: str) -> list[tuple[int | None, str, str]]:
+    path = directory / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return [(problem.line, problem.path, problem.message) for problem in load(path).warnings]
+
+
+def marked(text: str) -> int:
+    (line,) = (number for number, line in enumerate(text.splitlines(), 1) if "HERE" in line)
+    return line
+
+
+BUDGET = 'currency = "USD"\nperiod = "month"'
+
+NOT_PLAIN = (
+    "is not a plain decimal amount such as 12.50; write it out, with at most 15 digits before the point and 18 after it"
+)
+
+# Each: what is replaced, by what, the path of the problem, its sentence.
+CASES = [
+    # unknown keys and tables
+    ('poll = "5m"', 'pol = "5m" # HERE', "monitor.pol", 'unknown key; did you mean "poll"?'),
+    (
+        'poll = "5m"',
+        "colour = 1 # HERE",
+        "monitor.colour",
+        "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url",
+    ),
+    ("[monitor]", 'poll = "1m" # HERE\n[monitor]', "poll", "unknown key; poll belongs under [monitor]"),
+    ("[monitor]", "[[budget]] # HERE\n[monitor]", "budget", 'unknown key; did you mean "budgets"?'),
+    (
+        "[monitor]",
+        "[daemon] # HERE\n[monitor]",
+        "daemon",
+        "unknown key; the keys here are monitor, sources, receivers, budgets",
+    ),
+    (BUDGET, f"{BUDGET}\ntresholds = [] # HERE", "budgets[0].tresholds", 'unknown key; did you mean "thresholds"?'),
+    (
+        '"80%", severity',
+        '"80%", colour = 1, severity',
+        "budgets[0].thresholds[0].colour",
+        "unknown key; the keys here are on, at, severity, receivers",
+    ),
+    (BUDGET, f'{BUDGET}\nscope.servce = "x" # HERE', "budgets[0].scope.servce", 'unknown key; did you mean "service"?'),
+    (
+        BUDGET,
+        f'{BUDGET}\nrepeat = {{ criticl = "1h" }} # HERE',
+        "budgets[0].repeat.criticl",
+        'unknown key; did you mean "critical"?',
+    ),
+    (
+        'webhook_url = "env:SLACK"',
+        'webhook_url = "env:SLACK"\nmin_severty = "critical" # HERE',
+        "receivers[0].min_severty",
+        'unknown key; did you mean "min_severity"?',
+    ),
+    (
+        'by = ["service"]',
+        'by = ["service"]\nevry = "1h" # HERE',
+        "sources[0].evry",
+        'unknown key; did you mean "every"?',
+    ),
+    # wrong types and values
+    ('poll = "5m"', "poll = 5 # HERE", "monitor.poll", 'expected a duration such as "90s", "5m", "1h" or "2d"'),
+    ('poll = "5m"', 'poll = "2d" # HERE', "monitor.poll", 'expected at most a day, such as poll = "5m"'),
+    (
+        'poll = "5m"',
+        'timezone = "Europe/Berln" # HERE',
+        "monitor.timezone",
+        'no time zone is named "Europe/Berln"; did you mean "Europe/Berlin"?',
+    ),
+    ('poll = "5m"', "state_dir = 1 # HERE", "monitor.state_dir", 'expected a text in quotes, such as state_dir = "…"'),
+    ('poll = "5m"', 'receivers = "oncall" # HERE', "monitor.receivers", 'expected a list, such as receivers = ["…"]'),
+    ('poll = "5m"', 'database = "mysql" # HERE', "monitor.database", 'expected "sqlite"'),
+    ('name = "training"', "name = 5 # HERE", "budgets[0].name", 'expected a text in quotes, such as name = "…"'),
+    ('name = "training"', 'name = "" # HERE', "budgets[0].name", "has no name; add name = … here"),
+    (
+        'name = "training"',
+        'name = "a/b" # HERE',
+        "budgets[0].name",
+        "expected 1 to 64 letters, digits, spaces or . _ - : @ +, beginning and ending without a space",
+    ),
+    (
+        'name = "training"',
+        'name = "a\\nb" # HERE',
+        "budgets[0].name",
+        "expected 1 to 64 letters, digits, spaces or . _ - : @ +, beginning and ending without a space",
+    ),
+    ('amount = "1000"', "amount = -5 # HERE", "budgets[0].amount", "expected an amount above zero"),
+    ('amount = "1000"', 'amount = "0.00" # HERE', "budgets[0].amount", "expected an amount above zero"),
+    ('amount = "1000"', "amount = true # HERE", "budgets[0].amount", 'expected an amount, such as amount = "1000"'),
+    (
+        'amount = "1000"',
+        "amount = 1e3 # HERE",
+        "budgets[0].amount",
+        f"'1E+3' {NOT_PLAIN}",
+    ),
+    (
+        'amount = "1000"',
+        "amount = nan # HERE",
+        "budgets[0].amount",
+        f"'NaN' {NOT_PLAIN}",
+    ),
+    (
+        'amount = "1000"',
+        'amount = "1,000" # HERE',
+        "budgets[0].amount",
+        f"'1,000' {NOT_PLAIN}",
+    ),
+    (
+        'amount = "1000"',
+        "amount = 1000000000000000 # HERE",
+        "budgets[0].amount",
+        "is more than 15 digits long; write the amount in units of its currency",
+    ),
+    ('amount = "1000"\n', "", "budgets[0].amount", "missing; add amount = … here"),
+    (
+        BUDGET,
+        'currency = "usd" # HERE',
+        "budgets[0].currency",
+        'expected a currency of three capital letters, such as "USD"',
+    ),
+    ('period = "month"', 'period = "fortnight" # HERE', "budgets[0].period", 'expected "day" or "month"'),
+    (BUDGET, f'{BUDGET}\nbasis = "grss" # HERE', "budgets[0].basis", 'expected "gross"; did you mean "gross"?'),
+    (BUDGET, f'{BUDGET}\neach = "service" # HERE', "budgets[0].each", 'expected "account"'),
+    (BUDGET, f'{BUDGET}\nscope = "aws" # HERE', "budgets[0].scope", "expected a table, such as scope = { … }"),
+    (
+        BUDGET,
+        f"{BUDGET}\nscope.service = [] # HERE",
+        "budgets[0].scope.service",
+        "expected at least one name; leave the key out to count everything",
+    ),
+    (
+        BUDGET,
+        f'{BUDGET}\nrepeat = "often" # HERE',
+        "budgets[0].repeat",
+        'expected { critical = "4h", warning = "24h" }, or "never"',
+    ),
+    (
+        BUDGET,
+        f"{BUDGET}\nrepeat.critical = 4 # HERE",
+        "budgets[0].repeat.critical",
+        'expected a duration such as "90s", "5m", "1h" or "2d", or "never"',
+    ),
+    (
+        'severity = "warning" },',
+        'severity = "loud" }, # HERE',
+        "budgets[0].thresholds[0].severity",
+        'expected "warning" or "critical"',
+    ),
+    (
+        'on = "actual", at = "80%", severity',
+        'on = "actul", at = "80%", severity',
+        "budgets[0].thresholds[0].on",
+        'expected "actual"; did you mean "actual"?',
+    ),
+    (
+        'at = "80%"',
+        "at = 0.8",
+        "budgets[0].thresholds[0].at",
+        'expected a percentage of the budget such as "80%", or an amount such as "800 USD"',
+    ),
+    (
+        'at = "80%"',
+        'at = "800"',
+        "budgets[0].thresholds[0].at",
+        'expected a percentage of the budget such as "80%", or an amount such as "800 USD"',
+    ),
+    (
+        'at = "80%"',
+        'at = "800 EUR"',
+        "budgets[0].thresholds[0].at",
+        'is in EUR, but the budget is in USD; write at = "800 USD"',
+    ),
+    ('at = "80%"', 'at = "8000%"', "budgets[0].thresholds[0].at", "expected more than 0% and at most 1000%, not 8000%"),
+    (
+        '{ on = "actual", at = "80%", severity = "warning" },',
+        '"80%", # HERE',
+        "budgets[0].thresholds[0]",
+        'expected a table such as { on = "actual", at = "80%", severity = "warning" }',
+    ),
+    (
+        "[[sources]]",
+        "[sources] # HERE",
+        "sources",
+        "expected an array of tables; write [[sources]] in double brackets above each",
+    ),
+    ('type = "slack"\n', "", "receivers[0].type", 'missing; add type = "email", "slack" or "sns" here'),
+    ('type = "slack"', "type = 1 # HERE", "receivers[0].type", 'expected "email", "slack" or "sns"'),
+    (
+        'type = "slack"',
+        'type = "slak" # HERE',
+        "receivers[0].type",
+        'no receiver type is named "slak"; did you mean "slack"?',
+    ),
+    (
+        'type = "aws_cloudwatch"',
+        'type = "aws_cloudwach" # HERE',
+        "sources[0].type",
+        'no source type is named "aws_cloudwach"; did you mean "aws_cloudwatch"?',
+    ),
+    # how the parts fit together
+    (
+        "[[budgets]]",
+        '[[receivers]]\nname = "oncall" # HERE\ntype = "slack"\nwebhook_url = "env:B"\n[[budgets]]',
+        "receivers[2].name",
+        '"oncall" is already the name of the one on line 11; each needs its own',
+    ),
+    (
+        'poll = "5m"',
+        'receivers = ["oncal"] # HERE',
+        "monitor.receivers[0]",
+        'no receiver is named "oncal"; did you mean "oncall"?',
+    ),
+    (
+        'receivers = ["oncall", "topic"]',
+        'receivers = [\n  "oncall",\n  "tpic", # HERE\n]',
+        "budgets[0].receivers[1]",
+        'no receiver is named "tpic"; did you mean "topic"?',
+    ),
+    (
+        'receivers = ["oncall", "topic"]',
+        'receivers = ["oncall", "oncall"] # HERE',
+        "budgets[0].receivers[1]",
+        '"oncall" is named twice; keep one',
+    ),
+    (
+        '"100%", severity = "critical" }',
+        '"100%", severity = "critical", receivers = ["x"] } # HERE',
+        "budgets[0].thresholds[1].receivers[0]",
+        'no receiver is named "x"; the receivers here are oncall, topic',
+    ),
+    (
+        'receivers = ["oncall", "topic"]',
+        "receivers = [] # HERE",
+        "budgets[0].receivers",
+        "no receiver would hear of this budget; name one whose min_severity lets its thresholds through",
+    ),
+    (
+        BUDGET,
+        'currency = "EUR" # HERE',
+        "budgets[0].currency",
+        'is "EUR", but what it covers is billed otherwise (aws in USD); write currency = "USD"',
+    ),
+    (
+        BUDGET,
+        f'{BUDGET}\nscope.source = "awss" # HERE',
+        "budgets[0].scope.source",
+        'no source is named "awss"; did you mean "aws"?',
+    ),
+    (
+        BUDGET,
+        f'{BUDGET}\nscope.account = "1" # HERE',
+        "budgets[0].scope.account",
+        'the source "aws" is not read by account; set by = ["service", "account"] in it (line 8)',
+    ),
+    (
+        BUDGET,
+        f'{BUDGET}\neach = "account" # HERE',
+        "budgets[0].each",
+        'the source "aws" is not read by account; set by = ["service", "account"] in it (line 8)',
+    ),
+    (
+        '{ on = "actual", at = "100%"',
+        (
+            '{ at = "800.0 USD", severity = "warning" },\n{ at = "800 USD", severity = "warning" }, # HERE\n'
+            '  { on = "actual", at = "100%"'
+        ),
+        "budgets[0].thresholds[2]",
+        "says the same as the threshold on line 28; keep one",
+    ),
+    (
+        'at = "80%", severity = "warning" },',
+        'at = "120%", severity = "warning" }, # HERE',
+        "budgets[0].thresholds[0].at",
+        "the order is reversed: this warning at 120% comes after critical at 100%; put it below",
+    ),
+    (
+        'at = "80%", severity = "warning" },',
+        'at = "1000.01 USD", severity = "warning" }, # HERE',
+        "budgets[0].thresholds[0].at",
+        "the order is reversed: this warning at 1000.01 USD comes after critical at 100%; put it below",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "path", "sentence"), CASES)
+def test_one_problem_with_its_line_path_and_sentence(tmp_path, old, new, path, sentence):
+    assert GOOD.count(old) >= 1
+    text = GOOD.replace(old, new, 1) if old != BUDGET else GOOD.replace(old, new)
+    ((line, where, message),) = problems(tmp_path, text)
+    assert (where, message) == (path, sentence)
+    assert line == (marked(text) if "HERE" in text else _line_of_the_edit(text, new, path))
+
+
+def _line_of_the_edit(text: str, new: str, path: str) -> int:
+    """Without a mark: the line of the edit, or (for a key left out) of its table's header."""
+    if new:
+        return next(number for number, line in enumerate(text.splitlines(), 1) if new in line)
+    return text.splitlines().index(f"[[{path.partition('[')[0]}]]") + 1
+
+
+NOT_YET = [
+    ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
+    ("[monitor]", "[[plans]] # HERE\n[monitor]", "plans"),
+    ("[monitor]", "[[local]] # HERE\n[monitor]", "local"),
+    ("[monitor]", "[[exchange]] # HERE\n[monitor]", "exchange"),
+    ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
+    (
+        "[[receivers]]",
+        '[[sources]]\nname = "g"\ntype = "gcp_billing_export" # HERE\ntable = "t"\n[[receivers]]',
+        "sources[1].type",
+    ),
+    ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
+    ('type = "slack"', 'type = "webhook" # HERE', "receivers[0].type"),
+    ('type = "slack"', 'type = "pagerduty" # HERE', "receivers[0].type"),
+    ('type = "slack"', 'type = "slack"\ndigest = "1d" # HERE', "receivers[0].digest"),
+    *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage", "start", "end")),
+    *(
+        ('period = "month"', f'period = "{kind}" # HERE', "budgets[0].period")
+        for kind in ("week", "quarter", "year", "run")
+    ),
+    (BUDGET, f'{BUDGET}\ncalendar = "billing" # HERE', "budgets[0].calendar"),
+    (BUDGET, f'{BUDGET}\nbasis = "net" # HERE', "budgets[0].basis"),
+    (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
+    *((BUDGET, f'{BUDGET}\nscope.{key} = "x" # HERE', f"budgets[0].scope.{key}") for key in ("region", "run", "tag")),
+    *(
+        (
+            "thresholds = [\n",
+            f'thresholds = [\n  {{ on = "{on}", at = "100%", severity = "warning" }}, # HERE\n',
+            "budgets[0].thresholds[0].on",
+        )
+        for on in ("forecast", "burn_rate", "plan", "at_completion")
+    ),
+    (
+        '"80%", severity = "warning" },',
+        '"80%", severity = "warning", over = ["6h"] }, # HERE',
+        "budgets[0].thresholds[0].over",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "path"), NOT_YET)
+def test_what_is_not_built_yet_is_refused_by_name(tmp_path, old, new, path):
+    text = GOOD.replace(old, new, 1) if old != BUDGET else GOOD.replace(old, new)
+    ((line, where, message),) = problems(tmp_path, text)
+    assert (line, where) == (marked(text), path)
+    assert "not in this version" in message
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_the_file(tmp_path):
+    text = (
+        GOOD.replace('poll = "5m"', "pol = 1")
+        .replace('type = "slack"', 'type = "slak"')
+        .replace('amount = "1000"', "amount = -1")
+        .replace('receivers = ["oncall", "topic"]', 'receivers = ["oncall", "nobody"]')
+        .replace('at = "80%"', 'at = "8%%"')
+    )
+    assert [path for _, path, _ in problems(tmp_path, text)] == [
+        "monitor.pol",
+        "receivers[0].type",
+        "budgets[0].amount",
+        "budgets[0].receivers[1]",
+        "budgets[0].thresholds[0].at",
+    ]
+
+
+def test_a_part_with_an_error_is_still_known_by_its_name(tmp_path):
+    text = GOOD.replace('type = "aws_cloudwatch"', 'type = "aws_cloudwach"') + 'scope = { source = "aws" }\n'
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["sources[0].type"]
+
+
+def test_no_source_at_all_is_an_error(tmp_path):
+    assert problems(tmp_path, "") == [
+        (None, "sources", "there is no [[sources]] table, so nothing would be read; add one")
+    ]
+
+
+def test_no_message_holds_a_value_that_could_be_a_secret(tmp_path):
+    canary = "https://hooks.example.com/CANARY"
+    text = GOOD.replace('webhook_url = "env:SLACK"', f'webhook = "{canary}"\nmin_severity = "{canary}"').replace(
+        "arn:aws:sns:us-east-1:123456789012:MyTopic", canary
+    )
+    assert "CANARY" not in repr(problems(tmp_path, text))
+
+
+def test_a_secret_in_the_config_itself_is_a_warning(tmp_path):
+    text = GOOD.replace("env:SLACK", "https://hooks.slack.com/services/T0/B0/CANARY")
+    ((line, path, message),) = warnings(tmp_path, text)
+    assert (line, path) == (13, "receivers[0].webhook_url")
+    assert "CANARY" not in message
+
+
+def test_and_an_error_when_every_user_can_read_it(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(GOOD.replace("env:SLACK", "https://hooks.slack.com/services/T0/B0/CANARY"))
+    path.chmod(0o644)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert f"chmod o-r {path}" in str(caught.value)
+    assert "CANARY" not in str(caught.value)
+
+
+MIN_SEVERITY = ('webhook_url = "env:SLACK"', 'webhook_url = "env:SLACK"\nmin_severity = "critical"')
+
+
+def test_a_threshold_that_nobody_hears_is_a_warning(tmp_path):
+    text = GOOD.replace(*MIN_SEVERITY).replace('["oncall", "topic"]', '["oncall"]')
+    assert warnings(tmp_path, text) == [
+        (
+            28,
+            "budgets[0].thresholds[0]",
+            "no receiver hears this warning: none is named, or their min_severity is above it",
+        )
+    ]
+
+
+def test_a_budget_that_nobody_hears_is_an_error(tmp_path):
+    text = (
+        GOOD.replace(*MIN_SEVERITY)
+        .replace('["oncall", "topic"]', '["oncall"]')
+        .replace('  { on = "actual", at = "100%", severity = "critical" },\n', "")
+    )
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["budgets[0].receivers"]
+
+
+def test_a_receiver_that_nothing_is_sent_to_is_a_warning(tmp_path):
+    text = GOOD.replace('poll = "5m"', 'receivers = ["oncall"]').replace('["oncall", "topic"]', '["oncall"]')
+    assert warnings(tmp_path, text) == [
+        (16, "receivers[1].name", 'nothing is ever sent to "topic": no budget names it, nor does [monitor]')
+    ]
+
+
+@pytest.mark.parametrize("table", ["receivers", "budgets"])
+def test_trying_things_out_without_receivers_or_budgets_is_only_warned_of(tmp_path, table):
+    sources = '[[sources]]\nname = "aws"\ntype = "aws_cloudwatch"\n'
+    budget = '[[budgets]]\nname = "all"\namount = 1\ncurrency = "USD"\n'
+    receiver = '[[receivers]]\nname = "oncall"\ntype = "slack"\nwebhook_url = "env:SLACK"\n'
+    text = sources + (budget if table == "receivers" else receiver)
+    assert [path for _, path, _ in warnings(tmp_path, text)] == [table]

@@ -1,0 +1,113 @@
+"""From ledger totals to what alarms are handed: missing is never zero, partial is at least, old is stale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from alarms.model import Limit, Period, Severity, Threshold
+from monitor.config.model import BudgetConfig
+from monitor.freshness import Freshness
+from monitor.model import UNATTRIBUTED, Scope, Series
+from monitor.period import PeriodKind
+from monitor.readings import SourceState, Totals, reading, spread
+
+MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+EC2 = Series("aws", "USD", account="111122223333", service="AmazonEC2")
+S3 = Series("aws", "USD", account="444455556666", service="AmazonS3")
+REST = Series("aws", "USD", account=UNATTRIBUTED, service=UNATTRIBUTED)
+EUROS = Series("hetzner", "EUR", service="GPU")
+BILLED = {EC2: Decimal("100.10"), S3: Decimal("0.0000000001"), REST: Decimal("-2"), EUROS: Decimal(7)}
+FRESH = SourceState("aws", Freshness.FRESH, NOW - timedelta(hours=6))
+CURRENCIES = {"aws": "USD", "hetzner": "EUR"}
+
+
+def config(**more: object) -> BudgetConfig:
+    threshold = Threshold("actual", Limit("80%", percent=Decimal(80)), Severity.WARNING)
+    whole = BudgetConfig(
+        "training", Decimal(1000), "USD", PeriodKind.MONTH, Scope(), None, ("oncall",), (threshold,), {}
+    )
+    return replace(whole, **more)
+
+
+def read(budget: BudgetConfig, billed: dict[Series, Decimal], state: SourceState = FRESH, **more: object):
+    (watched,) = spread([budget], billed or BILLED, CURRENCIES)
+    known = more.pop("known", billed or BILLED)
+    return reading(watched, more.pop("period", MONTH), Totals(billed), known, {"aws": state}, more.pop("now", NOW))
+
+
+def test_spend_is_the_exact_sum_of_what_the_scope_covers_in_its_currency() -> None:
+    assert read(config(), BILLED).spend == Decimal("98.1000000001")
+    assert read(config(scope=Scope(service=("AmazonS3",))), BILLED).spend == Decimal("0.0000000001")
+    assert read(config(scope=Scope(account=("111122223333",))), BILLED).spend == Decimal("100.10")
+    assert read(
+        config(scope=Scope(source=("aws",), account=("444455556666",), service=("AmazonEC2", "AmazonS3"))), BILLED
+    ).spend == Decimal("0.0000000001")
+
+
+def test_nothing_read_is_unknown_and_not_zero() -> None:
+    never = SourceState("aws", Freshness.NEVER, None)
+    result = read(config(), {}, never, known=())
+    assert result.spend is None
+    assert result.accrued is None
+    assert result.stale == ("aws",)
+
+
+def test_a_new_month_is_unknown_until_something_is_published_into_it() -> None:
+    at_its_start = replace(FRESH, data_as_of=MONTH.start)
+    assert read(config(), {}, at_its_start, known=[EC2]).spend is None
+    assert read(config(), {}, FRESH, known=[EC2]).spend == 0
+
+
+def test_a_scope_that_matches_nothing_ever_seen_stays_unknown() -> None:
+    assert read(config(scope=Scope(service=("AmazonEc2",))), BILLED).spend is None
+
+
+@pytest.mark.parametrize("freshness", [Freshness.STALE, Freshness.NO_ACCESS])
+def test_figures_of_a_source_that_cannot_be_trusted_are_marked(freshness: Freshness) -> None:
+    assert read(config(), BILLED, replace(FRESH, freshness=freshness)).stale == ("aws",)
+
+
+def test_missing_parts_make_it_a_lower_bound() -> None:
+    assert read(config(), BILLED, replace(FRESH, missing=("account 1",))).lower_bound
+    assert not read(config(), BILLED).lower_bound
+
+
+def test_the_age_is_that_of_the_oldest_source() -> None:
+    (watched,) = spread([config()], BILLED, {"aws": "USD", "other": "USD"})
+    older = SourceState("other", Freshness.LATE, NOW - timedelta(hours=40))
+    result = reading(watched, MONTH, Totals(BILLED), BILLED, {"aws": FRESH, "other": older}, NOW)
+    assert result.as_of == older.data_as_of
+
+
+@pytest.mark.parametrize(
+    ("data_as_of", "after_the_end", "settled"),
+    [
+        (MONTH.end - timedelta(hours=1), timedelta(hours=30), False),
+        (MONTH.end + timedelta(hours=6), timedelta(hours=7), False),
+        (MONTH.end + timedelta(hours=6), timedelta(hours=24), True),
+        (MONTH.end - timedelta(hours=1), timedelta(days=7), True),
+    ],
+)
+def test_a_period_is_settled_when_nothing_more_is_expected(
+    data_as_of: datetime, after_the_end: timedelta, settled: bool
+) -> None:
+    result = read(config(), BILLED, replace(FRESH, data_as_of=data_as_of), now=MONTH.end + after_the_end)
+    assert result.settled is settled
+
+
+def test_each_account_seen_gets_its_own_budget_but_what_belongs_to_none_does_not() -> None:
+    watched = spread([config(each="account")], BILLED, CURRENCIES)
+    assert [w.budget.name for w in watched] == ["training/111122223333", "training/444455556666"]
+    assert [w.scope.account for w in watched] == [("111122223333",), ("444455556666",)]
+    some = spread([config(each="account", scope=Scope(account=("444455556666",)))], BILLED, CURRENCIES)
+    assert [w.budget.name for w in some] == ["training/444455556666"]
+
+
+def test_a_budget_is_fed_by_the_sources_of_its_currency() -> None:
+    assert spread([config()], BILLED, CURRENCIES)[0].sources == ("aws",)
+    assert spread([config(currency="EUR")], BILLED, CURRENCIES)[0].sources == ("hetzner",)
