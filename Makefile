@@ -10,7 +10,7 @@ LOCKED = --require-hashes --only-binary :all: -r
 # Settings of whoever runs this must not reach a lock: it is valid for everybody.
 LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
   $(UV) pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+  --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .PHONY: demo test check bench lock clean help
@@ -59,7 +59,7 @@ define environment
   || { echo "Python 3.11 or newer is needed, but this is $$($(PYTHON) -V 2>&1). Name a newer one: make PYTHON=python3.12"; exit 1; }
 @$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
   || { echo "This Python cannot make environments. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
-@echo "Making $(1) (this once, about half a minute) ..."
+@echo "Making $(1) (this once, about a minute) ..."
 @$(PYTHON) -m venv --clear $(1)
 @$(1)/bin/python $(INSTALL) $(LOCKED) $(2)
 @$(1)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .

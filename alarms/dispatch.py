@@ -70,9 +70,11 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to send, in threads of its own."""
-        self._stopping.clear()
+        # Anew, so that a thread that an earlier stop did not wait for takes no part.
+        self._stopping = threading.Event()
+        self._lanes = {name: lane.anew(self._stopping) for name, lane in self._lanes.items()}
         jobs = {f"lane {name}": partial(self._run_lane, lane) for name, lane in self._lanes.items()}
-        jobs["unheard"] = partial(self._run_unheard)
+        jobs["unheard"] = partial(self._run_unheard, self._stopping)
         self._threads = [threading.Thread(target=job, name=name, daemon=True) for name, job in jobs.items()]
         for thread in self._threads:
             thread.start()
@@ -113,13 +115,13 @@ class Dispatcher:
         return all(self._wait_s(self._outbox.oldest_owed(name)) > 0 for name in self._lanes)
 
     def _run_lane(self, lane: _Lane) -> None:
-        while not self._stopping.is_set():
+        while not lane.stopping.is_set():
             lane.woken.clear()
             try:
                 wait = self._serve(lane)
                 lane.store_failed = False
             except OutboxError as error:
-                if not lane.store_failed and not self._stopping.is_set():
+                if not lane.store_failed and not lane.stopping.is_set():
                     log.error("The outbox cannot be used, trying on. receiver=%s error=%s", lane.name, error)  # noqa: TRY400  # one sentence for people, no traceback
                 lane.store_failed = True
                 wait = _STORE_RETRY_S
@@ -132,7 +134,7 @@ class Dispatcher:
         with self._choosing:
             delivery = self._outbox.oldest_owed(lane.name)
             wait = self._wait_s(delivery)
-            if delivery is None or wait > 0 or self._stopping.is_set():
+            if delivery is None or wait > 0 or lane.stopping.is_set():
                 self._choosing.notify_all()
                 return wait
             lane.under_way = delivery
@@ -211,8 +213,8 @@ class Dispatcher:
         if newly_dead:
             self._on_receiver_dead(lane.name, str(error))
 
-    def _run_unheard(self) -> None:
-        while not self._stopping.wait(_UNHEARD_EVERY_S):
+    def _run_unheard(self, stopping: threading.Event) -> None:
+        while not stopping.wait(_UNHEARD_EVERY_S):
             try:
                 self._spread()
             except OutboxError as error:
@@ -246,11 +248,16 @@ class _Lane:
 
     name: str
     notifier: Notifier
+    stopping: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
     under_way: Delivery | None = None
     unmarked: tuple[Delivery, Receipt, datetime] | None = None
     stuck: list[_Attempt] = field(default_factory=list)
     store_failed: bool = False
+
+    def anew(self, stopping: threading.Event) -> _Lane:
+        """The same receiver for another run, with what must not be forgotten."""
+        return _Lane(self.name, self.notifier, stopping, unmarked=self.unmarked, stuck=self.stuck)
 
 
 class _Attempt(threading.Thread):

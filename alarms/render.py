@@ -285,7 +285,7 @@ def _spend(facts: Facts) -> str:
     """The spend with as many digits as tell it from its limit and from the budget: never 100.00 of 100.00."""
     spend = facts.spend or Decimal(0)
     texts = (for_people(spend, facts.currency, beside=other) for other in (facts.limit, facts.amount))
-    return max(texts, key=len)
+    return max(texts, key=lambda text: len(text.partition(".")[2]))
 
 
 def _without_currency(text: str) -> str:

@@ -23,6 +23,7 @@ from monitor.period import month_of
 Counter: TypeAlias = tuple[str, str]
 
 TOTAL: Counter = ("", "")
+_REMAINDERS = (("", UNATTRIBUTED), (UNATTRIBUTED, ""), (UNATTRIBUTED, UNATTRIBUTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +72,40 @@ class Tree:
         self._bases = bases
         self._month = month
         self._failed = failed
+        # Parents whose groups are booked from the month's start on, and every counter that was read again for that.
         self._again: set[Counter] = set()
-        self._points = _up_to_parents(groups, points)
+        self._reread: set[Counter] = set()
+        self._read = dict(points)
+        self._points = _up_to_parents(groups, self._read)
         self._increments = {each: increments(self._points[each], bases.get(each)) for each in self._points}
 
+    @property
+    def continued(self) -> bool:
+        """Whether the total goes on from a base."""
+        return TOTAL in self._bases
+
     def to_read_again(self) -> set[Counter]:
-        """The counters of all groups that cannot be continued from their base."""
-        late = [group for group in self._groups if group.parent in self._bases and self._is_late(group)]
+        """The counters of groups that cannot be continued from their base; these are booked from `month` on now.
+
+        To be asked again after `read_again`, until there are none.
+        """
+        open_groups = [group for group in self._groups if group.parent in self._bases.keys() - self._again]
+        late = [group for group in open_groups if self._is_late(group)]
+        self._again |= {group.parent for group in late}
         return {counter for group in late for counter in (group.parent, *group.parts)}
 
     def read_again(self, points: Mapping[Counter, Sequence[Point]]) -> None:
         """Take in what was read from `month` on of those of `to_read_again`."""
-        self._again = {group.parent for group in self._groups if group.parent in self._bases and self._is_late(group)}
-        self._points = _up_to_parents(self._groups, {**self._points, **points})
-        self._increments |= {counter: increments(self._points[counter]) for counter in points}
+        self._reread |= points.keys()
+        self._read |= points
+        before = self._points
+        self._points = _up_to_parents(self._groups, self._read)
+        # Of a part that brought nothing all is in the remainder now: nothing may stay booked below it.
+        self._again |= {counter for counter in points if not self._points[counter]}
+        for counter, found in self._points.items():
+            if found is not before[counter]:
+                base = None if counter in self._reread else self._bases.get(counter)
+                self._increments[counter] = increments(found, base)
 
     def charges(self, source: str, currency: str, end: datetime) -> tuple[list[Charge], dict[Series, Period]]:
         """The charges that start before `end`, and from where to where they replace what is stored of their series."""
@@ -97,6 +118,8 @@ class Tree:
             charges.extend([Charge(series, period, value) for period, value in found])
 
         parents = {group.parent for group in self._groups}
+        for other in _REMAINDERS:  # of the total, while the tree had another shape
+            book(other, Period(self.since(TOTAL), end), ())
         for group in self._groups:
             window = Period(self.since(group.parent), end)
             whole = self._starting_in(window, group.parent)
@@ -129,7 +152,7 @@ class Tree:
             month = month_of(parent.at).start
             for part in group.parts:
                 reading = self._last(part, parent.at, month)
-                if reading is None and (part in self._failed or self._shown_since(part, month)):
+                if reading is None and self._shown_since(part, month):
                     reading = MeterReading(month, _ZERO)
                 if reading is not None:
                     result[part] = reading
@@ -139,11 +162,13 @@ class Tree:
         """Whether a part brings, or may have, a charge that starts before the group's base."""
         cut = self._bases[group.parent].at
         for part in group.parts:
+            if part in self._again and not self._points[part]:
+                return True
             if part in self._failed:
                 base = self._bases.get(part)
                 if base is None or base.at < cut:
                     return True
-            elif any(self._month <= period.start < cut for period, _ in self._increments[part]):
+            elif part not in self._reread and any(self._month <= p.start < cut for p, _ in self._increments[part]):
                 return True
         return False
 
@@ -161,7 +186,7 @@ class Tree:
         for instant, value in reversed(self._points[counter]):
             if month < instant <= until and instant.day != 1:
                 return MeterReading(instant, value)
-        base = self._bases.get(counter)
+        base = None if counter in self._reread else self._bases.get(counter)
         return base if base is not None and month < base.at else None
 
     def _shown_since(self, counter: Counter, month: datetime) -> bool:

@@ -125,20 +125,20 @@ class Cycle:
         try:
             with self._store.transaction() as tx:
                 clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
-                settings = self._settings[fetched.source]
-                facts.write_clock(tx, self._moved_on(tx, clock, settings, fetched, now))
+                moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
+                facts.write_clock(tx, moved_on)
                 if fetched.running:
                     self._evaluate(tx, report, now, faults)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network.
             return self._take_in(replace(fetched, batch=None, error=error), report, now, faults)
+        _log_change(clock, moved_on)
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
             seen.rejected += fetched.batch.rejected
         if fetched.error is not None:
             seen.ok = False
             seen.error = str(fetched.error)
-            log.warning("A source failed. source=%s error=%s", fetched.source, fetched.error)
         self._changed()
         return None
 
@@ -155,15 +155,14 @@ class Cycle:
         facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
         if not fetched.running:
             return clock
-        newest = [instant for instant in (clock.data_as_of, batch.data_as_of) if instant is not None]
+        clock = replace(clock, last_attempt=now, failures=0, next_attempt_at=now + settings.every, access=True)
+        if batch.data_as_of is None:
+            # Let in and answered, but with nothing: that confirms neither a figure nor that nothing is missing.
+            return replace(clock, error="it answered, but has no data for us")
         return replace(
             clock,
-            last_attempt=now,
             last_poll=clock.last_poll if batch.missing else now,
-            data_as_of=max(newest, default=None),
-            failures=0,
-            next_attempt_at=now + settings.every,
-            access=True,
+            data_as_of=max(clock.data_as_of or batch.data_as_of, batch.data_as_of),
             missing=batch.missing,
             error=None,
         )
@@ -172,6 +171,14 @@ class Cycle:
         step = self._evaluator.evaluate(tx, now, faults)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
+
+
+def _log_change(before: SourceClock, after: SourceClock) -> None:
+    """A failure and its end are news; every retry in between is not."""
+    if after.failures == 1:
+        log.warning("A source failed. source=%s error=%s", after.name, after.error)
+    elif before.failures and not after.failures:
+        log.info("A source is read again. source=%s failures=%d", after.name, before.failures)
 
 
 def _after_failure(clock: SourceClock, error: OutsideError | None, poll: timedelta, now: datetime) -> SourceClock:

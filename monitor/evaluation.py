@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
-from alarms.model import Alarm, AlarmStatus, Period, Reading, Severity
+from alarms.model import Alarm, AlarmKey, AlarmStatus, Period, Reading, Severity
 from alarms.state import Situation, Step, advance, retire
 from monitor import facts_document
 from monitor.clock import from_text
@@ -38,6 +38,7 @@ class _Scene:
     states: Mapping[str, SourceState]
     open_alarms: Mapping[str, list[Alarm]]
     seen: frozenset[str]
+    stored: dict[AlarmKey, Alarm]
     totals: dict[Period, Totals]
 
     def told(self, episode: str, level: str) -> frozenset[str]:
@@ -66,7 +67,8 @@ class Evaluator:
         step, budgets = self._budgets(scene)
         faults = [*faults, *self._source_faults(scene)]
         step.extend(self._faults(scene, faults))
-        alarm_states.save(tx, step.alarms, step.transitions)
+        changed = [alarm for alarm in step.alarms if scene.stored.get(alarm.key) != alarm]
+        alarm_states.save(tx, changed, step.transitions)
         self._outbox.add(step.notifications)
         facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults), ensure_ascii=False))
         return step
@@ -82,8 +84,9 @@ class Evaluator:
             )
             for settings in self._config.sources
         ]
+        stored = alarm_states.load_open(tx)
         open_alarms: dict[str, list[Alarm]] = defaultdict(list)
-        for alarm in alarm_states.load_open(tx).values():
+        for alarm in stored.values():
             open_alarms[alarm.key.subject].append(alarm)
         return _Scene(
             tx=tx,
@@ -92,7 +95,8 @@ class Evaluator:
             sources=sources,
             states={source["name"]: _state(source, now) for source in sources},
             open_alarms=open_alarms,
-            seen=alarm_states.subjects(tx),
+            seen=alarm_states.subjects_read(tx),
+            stored=stored,
             totals={},
         )
 
@@ -109,10 +113,10 @@ class Evaluator:
     def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Facts]:
         """Its present period, and those that are over but not settled."""
         name = watched.budget.name
-        opened = scene.open_alarms.get(name, [])
+        open_periods = {_period_of(alarm) for alarm in scene.open_alarms.get(name, [])}
         current = period_of(watched.config.period, scene.now)
         step = Step()
-        for period in sorted({_period_of(alarm) for alarm in opened} - {current}):
+        for period in sorted(period for period in open_periods if period.end <= scene.now):
             step.extend(self._advance(scene, watched, period)[0])
         present, now_reading = self._advance(scene, watched, current)
         lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
@@ -122,8 +126,10 @@ class Evaluator:
     def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period) -> tuple[Step, Reading]:
         name = watched.budget.name
         result = reading(watched, period, scene.spend(period), scene.known, scene.states, scene.now)
+        previous = alarm_states.load(scene.tx, name, period.start)
+        scene.stored |= previous
         situation = Situation(
-            previous=alarm_states.load(scene.tx, name, period.start),
+            previous=previous,
             now=scene.now,
             told=scene.told,
             first_sight=name not in scene.seen,
@@ -132,15 +138,20 @@ class Evaluator:
         return advance(watched.budget, result, situation), result
 
     def _retired(self, scene: _Scene, watched: Iterable[WatchedBudget]) -> Step:
-        """Alarms of budgets and thresholds that are no longer in the config."""
-        wanted = {(one.budget.name, t.on, t.at.text, t.severity) for one in watched for t in one.budget.thresholds}
-        gone = [
-            alarm
-            for alarms in scene.open_alarms.values()
-            for alarm in alarms
-            if alarm.key.period_start is not None
-            and (alarm.key.subject, alarm.key.on, alarm.key.at, alarm.key.severity) not in wanted
-        ]
+        """Alarms whose budget, threshold or kind of period is no longer in the config."""
+        wanted = {
+            (one.budget.name, t.on, t.at.text, t.severity): period_of(one.config.period, scene.now)
+            for one in watched
+            for t in one.budget.thresholds
+        }
+        gone = []
+        for alarm in (alarm for alarms in scene.open_alarms.values() for alarm in alarms):
+            if alarm.key.period_start is None:
+                continue
+            current = wanted.get((alarm.key.subject, alarm.key.on, alarm.key.at, alarm.key.severity))
+            period = _period_of(alarm)
+            if current is None or (scene.now in period and period != current):
+                gone.append(alarm)
         return retire(gone, scene.now, scene.told)
 
     def _faults(self, scene: _Scene, faults: Sequence[Fault]) -> Step:

@@ -21,16 +21,17 @@ HELP = """\
 usage: monitor status [--json | --nagios] [--budget NAME] [--as-of T]
                       [--config FILE] [--state-dir DIR]
 
-How the budgets stand, from what the daemon last stored: no network, no credentials.
+How the budgets stand, from what was last stored: no network, no credentials.
 
   --json           for scripts: one JSON document
   --nagios         for monitoring systems: one line and performance data
   --budget NAME    this budget only, with the sources that feed it
   --as-of T        judge ages as though it were T (RFC 3339)
-  --config FILE    default: $MONITOR_CONFIG, ./config.toml, /etc/cloud-budget-monitor/config.toml
-  --state-dir DIR  default: $STATE_DIRECTORY, then [monitor] state_dir of the config
+  --config FILE    default: $MONITOR_CONFIG, ./config.toml,
+                   /etc/cloud-budget-monitor/config.toml
+  --state-dir DIR  default: $STATE_DIRECTORY, then state_dir of the config
 
-exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; nothing else, whatever happens (this help: 3)
+exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (and this help); nothing else
 
 examples:
   monitor status

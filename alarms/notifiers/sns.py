@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cache
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 from alarms.clients.aws import AwsSettings, make_client, translated
 from alarms.clients.deadline import within
+from alarms.errors import MissingExtraError
 from alarms.model import Notification, Receipt
 from alarms.ports import Notifier
 from alarms.render import Rendered, clean, render
@@ -42,18 +45,24 @@ class Settings(ReceiverSettings, AwsSettings):
 def create(
     settings: Settings, *, now: Callable[[], datetime], timezone: tzinfo = UTC, deadline_s: float = DEADLINE_S
 ) -> Notifier:
-    """Make the notifier. Raises MissingExtraError without boto3, PermanentError for settings that cannot work."""
+    """Make the notifier. Raises MissingExtraError without boto3."""
+    if find_spec("boto3") is None:
+        raise MissingExtraError("boto3 is not installed: pip install 'cloud-budget-monitor[aws]'")
     region = settings.region or settings.topic_arn.split(":")[3]
-    client = make_client("sns", settings, retries=0, region=region)
+    client = cache(lambda: make_client("sns", settings, retries=0, region=region))
     return SnsNotifier(settings, client, now, timezone, deadline_s)
 
 
 @dataclass(frozen=True, slots=True)
 class SnsNotifier:
-    """Publishes to one topic."""
+    """Publishes to one topic.
+
+    `client` makes the SDK's client when first asked: finding credentials may take the network, which belongs behind
+    the deadline and must not keep the daemon from starting.
+    """
 
     settings: Settings
-    client: Any
+    client: Callable[[], Any]
     now: Callable[[], datetime]
     timezone: tzinfo
     deadline_s: float
@@ -64,8 +73,9 @@ class SnsNotifier:
         message = publication(notification, rendered, self.settings.topic_arn)
 
         def publish() -> Any:
+            client = self.client()
             with translated():
-                return self.client.publish(**message)
+                return client.publish(**message)
 
         answer = within(self.deadline_s, publish, what=f"SNS for receiver {self.settings.name}", uncertain=True)
         return Receipt(remote_id=str(answer.get("MessageId", "")))

@@ -25,6 +25,8 @@ _USD_PER_METRIC = Decimal("0.00001")
 _PERIOD_S = 3600
 # More pages than the longest honest answer has: 500 metrics hourly for 455 days; a million metrics.
 _MOST_PAGES = {"GetMetricData": 100, "ListMetrics": 2000}
+_NO_ANSWER = "no answer"
+_MAY_GO_ON = (_NO_ANSWER, "PartialData", "Complete")
 # What an exact amount may have before and after the point; nothing that anybody pays is near either.
 _LIMIT = 1e15
 _SMALL = 0.01
@@ -81,7 +83,7 @@ class BillingMetrics:
 
     def _read_chunk(self, chunk: Sequence[Metric], start: datetime, until: datetime) -> dict[Metric, list[Point]]:
         found: dict[Metric, list[Point]] = {metric: [] for metric in chunk}
-        unread = dict.fromkeys(chunk, "no answer")
+        unread = dict.fromkeys(chunk, _NO_ANSWER)
         names = {f"m{number}": metric for number, metric in enumerate(chunk)}
         parameters = {
             "MetricDataQueries": [self._query(name, metric) for name, metric in names.items()],
@@ -95,7 +97,9 @@ class BillingMetrics:
                 if metric is None:
                     raise BadDataError("CloudWatch answered GetMetricData with a metric that was not asked for")
                 self._take(result["Timestamps"], result["Values"], found[metric])
-                unread[metric] = result.get("StatusCode", "Complete")
+                # PartialData goes on in the next page; what another word has cost is not known.
+                if unread[metric] in _MAY_GO_ON:
+                    unread[metric] = result["StatusCode"]
         for metric, status in unread.items():
             found[metric].sort()
             if status == "Complete":
@@ -114,7 +118,7 @@ class BillingMetrics:
                 continue
             # The shortest text that stands for the float is what AWS wrote: 0.1, not 0.1000000000000000055.
             amount = Decimal(repr(value))
-            points.append((instant, amount.quantize(_PLACES) if -_SMALL < value < _SMALL else amount))
+            points.append((instant, amount.quantize(_PLACES) if value and -_SMALL < value < _SMALL else amount))
 
     def _query(self, name: str, metric: Metric) -> dict[str, Any]:
         account, service = metric

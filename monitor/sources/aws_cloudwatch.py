@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -30,6 +31,9 @@ _LOOK_BACK = timedelta(days=3)
 # CloudWatch keeps hourly readings for 455 days.
 _KEPT = timedelta(days=455)
 _SECOND = timedelta(seconds=1)
+_DIMENSIONS = {"account": "LinkedAccount", "service": "ServiceName"}
+_FORBIDDEN = "Forbidden"
+_ZERO = Decimal(0)
 
 
 class Settings(AwsSettings):
@@ -89,14 +93,13 @@ class AwsCloudWatch:
         reader = self._reader()
         end = window.period.end
         closed = end == month_of(end).start
-        until = end + (TAIL if closed else _SECOND)
         metered = self._metered(window.meters)
         base = metered.get(TOTAL)
         if base is not None and not month_of(base.at).start < base.at <= end:
             base = None
         month = month_of(base.at if base else window.period.start).start
-        start = base.at if base else month - _LOOK_BACK
-        total = reader.read({TOTAL: start}, until)[TOTAL]
+        until = end + (TAIL if closed else _SECOND)
+        total = reader.read({TOTAL: base.at if base else month - _LOOK_BACK}, until)[TOTAL]
         self._check_total(reader)
         first = base.at + _SECOND if base else month
         if not any(first <= instant <= end for instant, _ in total):
@@ -104,47 +107,54 @@ class AwsCloudWatch:
                 self._check_currency(reader)
             # Missing is missing: what is stored stays.
             return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
-        tree, others = self._read_parts(reader, {TOTAL: total}, metered, base, month, until)
+        tree, gone = self._read_parts(reader, total, metered, base=base, month=month, until=until)
+        if closed:
+            _check_parts(reader)
         charges, replaces = tree.charges(self.name, self._settings.currency, end)
-        for counter in others:
-            replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(tree.since(TOTAL), end))
+        for counter in gone | {(account, UNATTRIBUTED) for account, _ in gone}:
+            replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(month, end))
+        meters = {} if closed else _next_meters(tree, reader, gone, month)
         return Batch(
             tuple(charges),
             replaces,
             total[-1][0],
             rejected=reader.rejected,
-            missing=tuple(sorted(_named(counter) for counter in reader.failed)),
-            meters={} if closed else {self._key(counter): at for counter, at in tree.settled(_SETTLED).items()},
+            missing=tuple(sorted(map(_named, reader.failed))),
+            meters={self._key(counter): reading for counter, reading in meters.items()},
             use=reader.use,
         )
 
     def _read_parts(
         self,
         reader: BillingMetrics,
-        points: dict[Counter, list[Point]],
+        total: list[Point],
         metered: Mapping[Counter, MeterReading],
+        *,
         base: MeterReading | None,
         month: datetime,
         until: datetime,
     ) -> tuple[Tree, set[Counter]]:
-        """The tree of everything that is published or was, and what is in the ledger but no longer in the tree."""
+        """Everything that is published or was in this month; and what was booked that the tree no longer has."""
         by = self._settings.by
         recent = {counter for counter, reading in metered.items() if reading.at >= month}
-        known = recent | (reader.listed(None if len(by) > 1 else _DIMENSIONS[by[0]]) if by else set())
-        tree_groups = groups(known, by)
-        bases = _bases(tree_groups, metered, base, month)
+        listed = reader.listed(None if len(by) > 1 else _DIMENSIONS[by[0]]) if by else set()
+        tree_groups = groups(recent | listed, by)
         parts = {part for group in tree_groups for part in group.parts}
-        from_month = month - _LOOK_BACK
-        points |= reader.read({part: bases[part].at if part in bases else from_month for part in parts}, until)
-        _forget(points, reader.failed)
-        tree = Tree(tree_groups, points, bases=bases, month=month, failed=reader.failed)
-        again = tree.to_read_again()
-        if again:
-            more = reader.read(dict.fromkeys(again, from_month), until)
-            self._check_total(reader)
-            _forget(more, reader.failed)
-            tree.read_again(more)
-        return tree, _withdrawn(recent - parts - {TOTAL})
+        gone = recent - parts - {TOTAL}
+        # Another `by` than before: the whole month is booked anew.
+        bases = {} if gone else _bases(tree_groups, metered, base, month)
+        start = month - _LOOK_BACK
+        since = {part: bases[part].at if part in bases else start for part in parts}
+        points = {TOTAL: total} | reader.read({TOTAL: start, **since} if gone else since, until)
+        tree = Tree(tree_groups, self._whole(reader, points), bases=bases, month=month, failed=_broken(reader))
+        while again := tree.to_read_again():
+            tree.read_again(self._whole(reader, reader.read(dict.fromkeys(again, start), until)))
+        return tree, gone
+
+    def _whole(self, reader: BillingMetrics, points: dict[Counter, list[Point]]) -> dict[Counter, list[Point]]:
+        """Without the readings of counters that could not be read to the end; raises if that is the total."""
+        self._check_total(reader)
+        return {counter: [] if counter in reader.failed else found for counter, found in points.items()}
 
     def _probe(self) -> str:
         now = SystemClock().now()
@@ -168,7 +178,7 @@ class AwsCloudWatch:
 
     def _check_total(self, reader: BillingMetrics) -> None:
         status = reader.failed.get(TOTAL)
-        if status == "Forbidden":
+        if status == _FORBIDDEN:
             raise AccessError("CloudWatch refuses the total of EstimatedCharges: allow cloudwatch:GetMetricData")
         if status is not None:
             raise BadDataError(f"CloudWatch could not give all readings of the total of EstimatedCharges ({status})")
@@ -217,21 +227,30 @@ def _bases(
     return bases
 
 
-def _forget(points: dict[Counter, list[Point]], failed: Collection[Counter]) -> None:
-    """Half of a counter's readings is worse than none."""
-    for counter in failed:
-        points[counter] = []
+def _next_meters(
+    tree: Tree, reader: BillingMetrics, gone: Collection[Counter], month: datetime
+) -> dict[Counter, MeterReading]:
+    """What to continue from next time; where some could not be read: these from the month's start, the rest as before."""
+    broken = _broken(reader)
+    if broken:
+        again = broken if tree.continued else broken | {TOTAL}
+        return dict.fromkeys(again, MeterReading(month, _ZERO))
+    # Of a month that is over, so that they do not count as known any more.
+    return tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
 
 
-def _withdrawn(gone: Collection[Counter]) -> set[Counter]:
-    """What was booked while the tree had these counters (another `by`), with the remainders that they left."""
-    rests = {(account, UNATTRIBUTED) for account, _ in gone}
-    return {*gone, *rests, (UNATTRIBUTED, ""), (UNATTRIBUTED, UNATTRIBUTED)} if gone else set()
+def _broken(reader: BillingMetrics) -> frozenset[Counter]:
+    """What could not be read this time; what is forbidden will not come the next time either."""
+    return frozenset(counter for counter, status in reader.failed.items() if status != _FORBIDDEN)
+
+
+def _check_parts(reader: BillingMetrics) -> None:
+    """A past month is read once: better later than with holes."""
+    for counter in _broken(reader):
+        status = reader.failed[counter]
+        raise BadDataError(f"CloudWatch could not give all readings of {_named(counter)} ({status})")
 
 
 def _named(counter: Counter) -> str:
     account, service = counter
     return " ".join(filter(None, (account and f"account {account}", service and f"service {service}")))
-
-
-_DIMENSIONS = {"account": "LinkedAccount", "service": "ServiceName"}

@@ -49,9 +49,10 @@ def load_open(connection: sqlite3.Connection) -> dict[AlarmKey, Alarm]:
     return _alarms(connection, f"WHERE {_OPEN}")
 
 
-def subjects(connection: sqlite3.Connection) -> frozenset[str]:
-    """Every subject that ever had an alarm, budgets that were removed included."""
-    return frozenset(name for (name,) in connection.execute("SELECT DISTINCT subject FROM alarm"))
+def subjects_read(connection: sqlite3.Connection) -> frozenset[str]:
+    """Every budget that ever had a reading, removed ones included: what is over there later was seen to cross."""
+    query = "SELECT DISTINCT subject FROM alarm WHERE data = 'OK' OR episode <> ''"
+    return frozenset(name for (name,) in connection.execute(query))
 
 
 def save(tx: sqlite3.Connection, alarms: Iterable[Alarm], transitions: Iterable[Transition] = ()) -> None:

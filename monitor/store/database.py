@@ -231,10 +231,19 @@ def _check_file(path: Path) -> None:
 
 def _check_version(path: Path) -> None:
     """Refuse what is not ours through a connection that cannot write."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            _refuse_what_is_not_ours(connection, path)
+    except sqlite3.OperationalError as error:
+        # A first start that was killed halfway: only who may write can undo it, and looks again then.
+        if _code(error) != sqlite3.SQLITE_READONLY:
+            raise
+
+
+def _refuse_what_is_not_ours(connection: sqlite3.Connection, path: Path) -> None:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if owner != schema.APPLICATION_ID and (owner or tables):
         raise StoreError(f"{path} is a database of another program; choose another state directory", ExitCode.CONFIG)
     if version > schema.VERSION:
@@ -247,8 +256,9 @@ def _check_version(path: Path) -> None:
 def _connect_and_migrate(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
+        _refuse_what_is_not_ours(connection, path)
         _migrate(connection)
-    except sqlite3.Error:
+    except (sqlite3.Error, StoreError):
         connection.close()
         raise
     return connection

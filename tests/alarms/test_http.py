@@ -307,7 +307,7 @@ def test_proxy_that_fails(fault: Fault, words: str, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_unusable_urls_are_refused_without_an_echo(url: str) -> None:
-    with pytest.raises(ValueError, match="URL|https") as caught:
+    with pytest.raises(ValueError, match=r"URL|https") as caught:
         parse_target(url)
     assert not url or len(url) < 2 or url not in str(caught.value)
 

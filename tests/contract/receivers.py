@@ -49,6 +49,7 @@ class Case:
     uncertain: bool = False
     retry_after: timedelta | None = None
     whole_receiver: bool = True
+    timed: bool = False  # it only ends at the deadline
 
 
 # Slack
@@ -97,10 +98,10 @@ HTML = b"<html>Sign in to the Wi-Fi</html>"
 HTTP_FAULTS: list[tuple[str, Fault, bool]] = [
     ("silent", faults.hang, True),
     ("one byte a second", faults.byte_by_byte(b"HTTP/1.1 200 OK\r\n" * 100, every_s=0.05), True),
-    ("reset before the answer", faults.reset_unanswered, True),
-    ("closed before the answer", faults.answer(b""), True),
-    ("half an answer", faults.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nok"), True),
-    ("100 MB", faults.huge(b"HTTP/1.1 200 OK\r\n\r\n", 100_000_000), True),
+    ("reset before the answer", faults.reset_unanswered, False),
+    ("closed before the answer", faults.answer(b""), False),
+    ("half an answer", faults.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nok"), False),
+    ("100 MB", faults.huge(b"HTTP/1.1 200 OK\r\n\r\n", 100_000_000), False),
 ]
 SLACK_CASES = [
     Case("429", slack_says(429, b"rate_limited", Retry_After="60"), TemporaryError, retry_after=timedelta(minutes=1)),
@@ -131,7 +132,7 @@ SLACK_CASES = [
         Case(str(code), slack_says(code, Location="http://169.254.169.254/"), PermanentError)
         for code in (301, 302, 307)
     ),
-    *(Case(name, slack_with(fault), TemporaryError, uncertain=uncertain) for name, fault, uncertain in HTTP_FAULTS),
+    *(Case(name, slack_with(fault), TemporaryError, uncertain=True, timed=timed) for name, fault, timed in HTTP_FAULTS),
 ]
 
 
@@ -228,12 +229,23 @@ MAIL_CASES = [
         mail_with(faults.smtp(b"220 hello"), tls="implicit"),
         TemporaryError,
     ),
-    Case("silent", mail_with(faults.hang), TemporaryError),
+    Case("silent", mail_with(faults.hang), TemporaryError, timed=True),
     Case("closed", mail_with(faults.reset_after(0)), TemporaryError),
     Case("speaks HTTP", mail_with(faults.smtp(b"HTTP/1.1 400 Bad Request")), TemporaryError),
-    Case("one byte a second", mail_with(faults.byte_by_byte(b"220-hello\r\n" * 100, every_s=0.05)), TemporaryError),
-    Case("silent after DATA", mail_with(faults.smtp(*HELLO)), TemporaryError),
-    Case("no answer to the message", mail_with(faults.smtp(*HELLO, b"354 go", b"")), TemporaryError, uncertain=True),
+    Case(
+        "one byte a second",
+        mail_with(faults.byte_by_byte(b"220-hello\r\n" * 100, every_s=0.05)),
+        TemporaryError,
+        timed=True,
+    ),
+    Case("silent after DATA", mail_with(faults.smtp(*HELLO)), TemporaryError, timed=True),
+    Case(
+        "no answer to the message",
+        mail_with(faults.smtp(*HELLO, b"354 go", b"")),
+        TemporaryError,
+        timed=True,
+        uncertain=True,
+    ),
     Case(
         "closed after the message",
         mail_with(faults.smtp_until_close(*HELLO, b"354 go")),
@@ -242,7 +254,7 @@ MAIL_CASES = [
     ),
     Case(
         "garbage after the message",
-        mail_with(faults.smtp(*HELLO, b"354 go", b"<html>")),
+        mail_with(faults.smtp_until_close(*HELLO, b"354 go", b"<html>")),
         TemporaryError,
         uncertain=True,
     ),
@@ -304,8 +316,8 @@ SNS_CASES = [
     Case("no such topic", sns_says(404, "NotFound"), PermanentError),
     Case("message refused", sns_says(400, "InvalidParameter"), PermanentError, whole_receiver=False),
     *(
-        Case(name, sns_with(fault), TemporaryError, uncertain=uncertain)
-        for name, fault, uncertain in HTTP_FAULTS
+        Case(name, sns_with(fault), TemporaryError, uncertain=True, timed=timed)
+        for name, fault, timed in HTTP_FAULTS
         if name != "100 MB"
     ),
 ]

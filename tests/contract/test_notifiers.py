@@ -10,8 +10,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +18,18 @@ from pydantic import ValidationError
 
 from alarms import registry
 from alarms.errors import OutsideError, PermanentError, TemporaryError
-from alarms.model import Facts, Kind, Notification, Period, Reason, Severity
+from alarms.model import Facts, Kind, Reason, Severity
 from alarms.ports import Notifier
 from alarms.settings import ReceiverSettings
 from tests.contract.receivers import CANARY, CASES, RIGS, Case, Rig
+from tests.fakes.messages import FACTS, MESSAGE, NOW
 
-NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
-MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
-FACTS = Facts(
-    kind=Kind.FIRING,
-    severity=Severity.CRITICAL,
-    reason=Reason.CROSSED,
-    title="training",
-    budget="training",
-    period=MONTH,
-    amount=Decimal(1000),
-    currency="USD",
-    on="actual",
-    at="100%",
-    limit=Decimal(1000),
-    spend=Decimal("1004.20"),
-    billed=Decimal("962.80"),
-    accrued=Decimal("41.40"),
-    as_of=NOW - timedelta(hours=4),
-    first_detected=NOW,
-)
-MESSAGE = Notification("4f2a9c01d7be/actual-100pct-critical/1", "oncall", NOW, FACTS)
 FOREIGN = (
     "FOREIGN\r\nBcc: evil@example.com\x00\x1b[2J <!channel> <@U1> <http://evil|ok> <script> *b* |'=1 "
     "\u202e\u2028\u0085 &amp; "
 )
-# Longer than any answer that is not held back on purpose, shorter than anyone's patience.
-SHORT_S = 0.7
+# The deadline for those who do not answer, and for those who do on a machine that is busy.
+SHORT_S, LONG_S = 0.7, 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +58,7 @@ def rig(name: str, tmp_path: Path) -> Iterator[Rig]:
         yield working
 
 
-def notifier_of(settings: dict[str, Any], *, deadline_s: float = 10) -> Notifier:
+def notifier_of(settings: dict[str, Any], *, deadline_s: float = LONG_S) -> Notifier:
     module = registry.load(settings["type"])
     notifier: Notifier = module.create(module.Settings.model_validate(settings), now=lambda: NOW, deadline_s=deadline_s)
     return notifier
@@ -220,11 +198,12 @@ def test_answer_means(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.DEBUG)
     caplog.handler.addFilter(lambda record: record.name.startswith(("alarms", "monitor")))
     with case.settings(tmp_path) as settings:
-        notifier = notifier_of(settings, deadline_s=SHORT_S)
+        deadline_s = SHORT_S if case.timed else LONG_S
+        notifier = notifier_of(settings, deadline_s=deadline_s)
         started = time.monotonic()
         with pytest.raises(OutsideError) as caught:
             notifier.send(MESSAGE)
-        assert time.monotonic() - started < SHORT_S + 3, "the deadline did not hold"
+        assert time.monotonic() - started < deadline_s + 3, "the deadline did not hold"
     error = caught.value
     assert isinstance(error, case.error), repr(error)
     if isinstance(error, TemporaryError):

@@ -256,6 +256,12 @@ CASES = [
     ),
     # how the parts fit together
     (
+        'by = ["service"]',
+        'by = ["service"]\nlate_after = "5d" # HERE',
+        "sources[0].late_after",
+        "is longer than stale_after; data is late first and stale afterwards",
+    ),
+    (
         "[[budgets]]",
         '[[receivers]]\nname = "oncall" # HERE\ntype = "slack"\nwebhook_url = "env:B"\n[[budgets]]',
         "receivers[2].name",

@@ -403,6 +403,12 @@ def test_what_is_not_known_is_u_for_nagios() -> None:
     assert [values[label]["value"] for label in ("training_usd", "aws_data_age", "turn_age")] == ["U", "U", "U"]
 
 
+def test_names_that_become_the_same_label_stay_apart() -> None:
+    budgets = [budget(name=name, spend=spend) for name, spend in (("a=b", "1"), ("a'b", "2"), ("a_b", "3"))]
+    _, values = parse(nagios(status(facts(budgets=budgets))))
+    assert [values[label]["value"] for label in ("a_b_usd", "a_b_usd_2", "a_b_usd_3")] == ["1", "2", "3"]
+
+
 HOSTILE = [
     "a|b", "a=b", "it's", "x\ny", "x\r\nBcc: y", "\x1b[31mred", "\u202egnp.exe", "a'b=c|d", "$HOSTNAME$", "<script>",
     "`id`", "n" * 5000, " ", "\x00", "日本", "-", "'=1;2;3;4", "a\tb", "a\u2028b",
@@ -438,7 +444,8 @@ def test_the_screen_holds_for_long_names_and_amounts() -> None:
     name = "a-budget-with-a-name-that-somebody-thought-was-a-good-idea/" + "123456789012" * 3
     long = budget(FIRING_CRITICAL, name=name, amount="999999999999.99", spend="999999999999.98")
     many = [receiver(f"receiver-{number}", state="DEAD", error="e" * 200) for number in range(20)]
-    screen = render(status(facts(budgets=[long], receivers=many)), colour=False)
+    screen = render(status(facts(budgets=[long, budget()], receivers=many)), colour=False)
+    assert f"  OK        {'training':24}  [########--]  85%  853.75 of 1,000.00 USD" in screen
     assert max(len(line) for line in screen.split("\n")) <= 80
     assert "999,999,999,999.98 of 999,999,999,999.99 USD" in screen
     assert "and 13 more" in screen

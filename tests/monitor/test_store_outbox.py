@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -68,8 +69,10 @@ def test_owing_twice_is_owing_once(outbox: StoredOutbox) -> None:
 
 
 def test_adding_is_part_of_the_transaction_around_it(store: Store, outbox: StoredOutbox) -> None:
-    with pytest.raises(KeyError), store.transaction():
-        outbox.add([message()])
+    around = contextlib.ExitStack()
+    around.enter_context(store.transaction())
+    outbox.add([message()])
+    with pytest.raises(KeyError), around:
         raise KeyError
     assert outbox.oldest_owed("oncall") is None
 

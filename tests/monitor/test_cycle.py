@@ -1,0 +1,270 @@
+"""Whole turns on a real store, with sources that do what the test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alarms.errors import AccessError, OutsideError, TemporaryError
+from alarms.model import Kind, Limit, Period, Reason, Receipt, Severity, Threshold
+from monitor.config.model import BudgetConfig, Config, MonitorSection
+from monitor.cycle import Cycle, TurnReport
+from monitor.model import Batch, Charge, Scope, Series, Window
+from monitor.period import PeriodKind
+from monitor.store import facts
+from monitor.store.database import Store, open_store
+from monitor.store.outbox import StoredOutbox
+
+MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+START = datetime(2026, 11, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    name: str
+    type: str = "fake"
+    every: timedelta = HOUR
+    currency: str = "USD"
+    late_after: timedelta = 36 * HOUR
+    stale_after: timedelta = 48 * HOUR
+
+
+@dataclass(frozen=True)
+class ReceiverSettings:
+    name: str
+    type: str = "fake"
+    min_severity: Severity | None = None
+
+
+@dataclass(eq=False)
+class FakeSource:
+    """A cumulative month to date that the test sets; or an error."""
+
+    name: str
+    month_to_date: str | None = None
+    error: OutsideError | None = None
+    missing: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    fetches: int = 0
+
+    def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
+        return (Window(Period(MONTH.start, now)),)
+
+    def fetch(self, window: Window) -> Batch:
+        self.fetches += 1
+        if self.error is not None:
+            raise self.error
+        series, until = Series(self.name, "USD"), self.as_of or window.period.end
+        if self.month_to_date is None:
+            return Batch((), {}, until if self.missing else None, missing=self.missing)
+        charge = Charge(series, Period(MONTH.start, until), Decimal(self.month_to_date))
+        return Batch((charge,), {series: MONTH}, until, missing=self.missing)
+
+    def probe(self) -> str:
+        return ""
+
+
+def budget(name: str = "training", **more: Any) -> BudgetConfig:
+    thresholds = (
+        Threshold("actual", Limit("80%", percent=Decimal(80)), Severity.WARNING),
+        Threshold("actual", Limit("100%", percent=Decimal(100)), Severity.CRITICAL),
+    )
+    repeat = {Severity.CRITICAL: 4 * HOUR, Severity.WARNING: 24 * HOUR}
+    whole = BudgetConfig(name, Decimal(1000), "USD", PeriodKind.MONTH, Scope(), None, ("oncall",), thresholds, repeat)
+    return replace(whole, **more)
+
+
+@dataclass
+class World:
+    store: Store
+    sources: list[FakeSource]
+    budgets: list[BudgetConfig] = field(default_factory=lambda: [budget()])
+    now: datetime = START
+
+    def turn(self, *, after: timedelta = HOUR, everything: bool = False) -> TurnReport:
+        self.now += after
+        return self.cycle().turn(self.now, everything=everything)
+
+    def cycle(self) -> Cycle:
+        config = Config(
+            path=Path("config.toml"),
+            monitor=MonitorSection(Path("state"), timedelta(minutes=5), "UTC", ("oncall",)),
+            sources=tuple(SourceSettings(source.name) for source in self.sources),
+            receivers=(ReceiverSettings("oncall"),),
+            budgets=tuple(self.budgets),
+        )
+        return Cycle(config, self.sources, self.store, StoredOutbox(self.store))
+
+    def messages(self) -> list[tuple[Kind, str, Reason]]:
+        """Everything owed since the last look, as though it were delivered."""
+        outbox, found = StoredOutbox(self.store), []
+        while (delivery := outbox.oldest_owed("oncall")) is not None:
+            said = delivery.notification.facts
+            found.append((said.kind, said.at or said.title, said.reason))
+            outbox.sent(delivery, Receipt(), self.now)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        with self.store.read() as connection:
+            document: dict[str, Any] = json.loads(facts.read_facts(connection) or "{}")
+        return document
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_store(tmp_path / "state") as store:
+        yield World(store, [FakeSource("aws")])
+
+
+def test_a_failure_first_and_then_a_breach_is_still_first_sight(world: World) -> None:
+    (aws,) = world.sources
+    aws.error = TemporaryError("503")
+    world.turn()
+    aws.error, aws.month_to_date = None, "1100"
+    world.turn()
+    assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+
+
+def test_the_first_answer_of_one_source_is_not_the_first_sight_of_anothers_budget(world: World) -> None:
+    world.sources = [FakeSource("aws", "10"), FakeSource("slow", error=TemporaryError("503"))]
+    world.budgets = [budget(scope=Scope(source=("slow",)))]
+    world.turn()
+    world.sources = [FakeSource("aws", "10"), FakeSource("slow", "1100")]
+    world.turn()
+    assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+
+
+def test_a_source_is_asked_when_its_time_has_come_and_not_before(world: World) -> None:
+    (aws,) = world.sources
+    aws.month_to_date = "1"
+    world.turn()
+    world.turn(after=timedelta(minutes=5))
+    assert aws.fetches == 1
+    world.turn(after=timedelta(minutes=1), everything=True)
+    assert aws.fetches == 2
+    world.turn(after=HOUR)
+    assert aws.fetches == 3
+
+
+def test_a_failing_source_is_tried_again_sooner_but_not_at_every_poll_and_not_before_it_allows(world: World) -> None:
+    (aws,) = world.sources
+    aws.error = TemporaryError("503")
+    asked = []
+    for _ in range(24):
+        before = aws.fetches
+        world.turn(after=timedelta(minutes=5))
+        asked.append(aws.fetches > before)
+    assert asked[:4] == [True, True, False, True]
+    assert sum(asked) == 9, "every 5, 10 and then 15 minutes"
+    aws.error = TemporaryError("429", retry_after=timedelta(minutes=40))
+    world.turn(after=HOUR)
+    before = aws.fetches
+    for _ in range(7):
+        world.turn(after=timedelta(minutes=5))
+    assert aws.fetches == before
+    world.turn(after=timedelta(minutes=5))
+    assert aws.fetches == before + 1
+
+
+def test_an_answer_with_nothing_in_it_is_no_read(world: World) -> None:
+    world.turn()
+    (source,) = world.facts()["sources"]
+    assert (source["last_poll"], source["error"]) == (None, "it answered, but has no data for us")
+
+
+def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -> None:
+    (aws,) = world.sources
+    aws.error = AccessError("cloudwatch:GetMetricData is not allowed")
+    world.turn()
+    world.turn()
+    assert [kind for kind, _, _ in world.messages()] == [Kind.FIRING]
+    assert world.facts()["health"][0]["subject"] == "source aws: no access"
+    aws.error = TemporaryError("503")
+    world.turn()
+    assert world.messages() == [], "a failure of another kind does not mean that we are let in"
+    aws.error, aws.month_to_date = None, "1"
+    world.turn()
+    assert [(kind, reason) for kind, _, reason in world.messages()] == [(Kind.RESOLVED, Reason.FAULT_OVER)]
+    assert world.facts()["health"] == []
+
+
+def test_data_that_stands_still_goes_stale_pages_and_marks_the_figures(world: World) -> None:
+    (aws,) = world.sources
+    aws.month_to_date, aws.as_of = "850", START
+    world.turn()
+    assert world.messages() == [(Kind.FIRING, "80%", Reason.ALREADY_OVER)]
+    for _ in range(48):
+        world.turn()
+    told = world.messages()
+    assert (Kind.FIRING, "Source aws is stale", Reason.FAULT) in told
+    assert {kind for kind, level, _ in told if level == "80%"} == {Kind.REPEAT}
+    (facts_now,) = world.facts()["budgets"]
+    assert facts_now["spend"] == "850"
+    assert {alarm["data"] for alarm in facts_now["alarms"]} == {"NO_DATA"}
+    assert [alarm["state"] for alarm in facts_now["alarms"]] == ["FIRING", "OK"]
+
+
+def test_a_budget_taken_out_of_the_config_is_taken_back(world: World) -> None:
+    world.sources[0].month_to_date = "850"
+    world.turn()
+    world.messages()
+    world.budgets = [budget("other", amount=Decimal(10**6))]
+    world.turn()
+    assert world.messages() == [(Kind.RESOLVED, "80%", Reason.BUDGET_REMOVED)]
+    world.budgets = [budget(), budget("other", amount=Decimal(10**6))]
+    world.turn()
+    assert [reason for _, _, reason in world.messages()] == [Reason.CROSSED], "and a budget that comes back is watched"
+
+
+def test_a_budget_whose_period_changes_starts_anew(world: World) -> None:
+    world.sources[0].month_to_date = "850"
+    world.turn()
+    world.messages()
+    world.budgets = [budget(period=PeriodKind.DAY)]
+    world.turn()
+    (document,) = world.facts()["budgets"]
+    assert document["period"]["end"] == "2026-11-11T00:00:00Z"
+    assert all("period_start" not in alarm for alarm in document["alarms"])
+
+
+steps = st.one_of(
+    st.integers(0, 1500).map(lambda value: FakeSource("aws", str(value))),
+    st.just(FakeSource("aws", None, missing=("account 1",))),
+    st.just(FakeSource("aws", error=TemporaryError("503"))),
+    st.just(FakeSource("aws", error=AccessError("expired"))),
+    st.just(FakeSource("aws", None)),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(steps, min_size=1, max_size=12))
+def test_no_failed_empty_or_partial_answer_lowers_a_figure_or_ends_an_alarm(
+    history: list[FakeSource], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with open_store(tmp_path_factory.mktemp("state") / "state") as store:
+        world = World(store, [])
+        before: dict[str, Any] | None = None
+        for source in history:
+            world.sources = [source]
+            world.turn(everything=True)
+            (now,) = world.facts()["budgets"]
+            if before is not None and source.month_to_date is None:
+                assert now["spend"] == before["spend"]
+            if before is not None and (source.month_to_date is None or source.missing):
+                fell = [
+                    (was["at"], is_["at"])
+                    for was, is_ in zip(before["alarms"], now["alarms"], strict=True)
+                    if was["state"] == "FIRING" and is_["state"] != "FIRING"
+                ]
+                assert fell == []
+            before = now
