@@ -30,12 +30,13 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What was read: the text, and of the file itself its mode bits and owner."""
+    """What was read: the text, and of the file itself its mode bits, owner and group."""
 
     path: Path
     text: str
     mode: int
     owner: int
+    group: int
 
     @property
     def world_readable(self) -> bool:
@@ -82,12 +83,14 @@ def read(path: Path) -> ConfigFile:
         raise _problem(path, _why_unreadable(path, error)) from error
     if len(data) > MAX_BYTES:
         raise _problem(path, "is larger than 1 MiB, which no config is; check that this is the right file")
-    return ConfigFile(path, _decoded(path, data), stat.S_IMODE(status.st_mode), status.st_uid)
+    return ConfigFile(path, _decoded(path, data), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
 def check_safety(file: ConfigFile) -> None:
     """Refuse a config that somebody else could have written. Raises ConfigError."""
-    if file.mode & (stat.S_IWGRP | stat.S_IWOTH):
+    # Ubuntu's users have a group of their own and umask 002: what only that group may change, they alone may change.
+    by_group = bool(file.mode & stat.S_IWGRP) and file.group != os.getegid()
+    if by_group or file.mode & stat.S_IWOTH:
         whom = "every user" if file.mode & stat.S_IWOTH else "its group"
         raise _problem(file.path, f"can be changed by {whom} (mode {file.mode:04o}); run: chmod go-w {file.path}")
     if file.owner not in (0, os.geteuid()):

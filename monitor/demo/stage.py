@@ -107,7 +107,8 @@ class Stage:
     def __init__(self) -> None:
         self._open = ExitStack()
         self._clock = FixedClock(story.MONTH.start)
-        self._shown = 0
+        # How many of Slack's, the mail server's and the topic's messages have been shown.
+        self._shown = [0, 0, 0]
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
@@ -179,8 +180,8 @@ class Stage:
             [_mailed(mail) for mail in self.mail.mails],
             [_published(message) for message in self.aws.delivered(self.topic)],
         )
-        new = tuple(message for box in boxes for message in box[self._shown :])
-        self._shown = max(len(box) for box in boxes)
+        new = tuple(message for box, shown in zip(boxes, self._shown, strict=True) for message in box[shown:])
+        self._shown = [len(box) for box in boxes]
         return new
 
 

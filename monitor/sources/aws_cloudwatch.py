@@ -230,7 +230,7 @@ def _bases(
 def _next_meters(
     tree: Tree, reader: BillingMetrics, gone: Collection[Counter], month: datetime
 ) -> dict[Counter, MeterReading]:
-    """What to continue from next time; where some could not be read: these from the month's start, the rest as before."""
+    """What to continue from next time; what could not be read from the month's start, and the rest as this time."""
     broken = _broken(reader)
     if broken:
         again = broken if tree.continued else broken | {TOTAL}

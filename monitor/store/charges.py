@@ -179,8 +179,7 @@ def _bad(charge: Charge, what: str) -> BadDataError:
 
 
 def _series_ids(tx: sqlite3.Connection, source: str, wanted: Iterable[Series]) -> dict[Series, int]:
-    rows = tx.execute(_SERIES.select + "WHERE source = ?", (source,))
-    ids = {series: number for number, series in map(_to_series, rows)}
+    ids = {series: number for number, series in _all_series(tx).items() if series.source == source}
     (last,) = tx.execute("SELECT coalesce(max(id), 0) FROM series").fetchone()
     for series in wanted:
         if series not in ids:
@@ -202,7 +201,8 @@ def _to_series(row: tuple[Value, ...]) -> tuple[int, Series]:
 
 
 def _all_series(connection: sqlite3.Connection) -> dict[int, Series]:
-    return dict(map(_to_series, connection.execute(_SERIES.select)))
+    # Not by the index: a series that a damaged index does not find would get a second number, and count twice.
+    return dict(map(_to_series, connection.execute(_SERIES.select + "NOT INDEXED")))
 
 
 def _named(known: Mapping[int, Series], series_id: int) -> Series:

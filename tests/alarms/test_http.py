@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -60,9 +62,9 @@ def failure(fault: Fault, *, deadline_s: float = 5, body: bytes = b"{}") -> Outs
 def test_request_arrives_whole_and_answer_is_read() -> None:
     seen: list[bytes] = []
 
-    def fault(connection: object, over: object) -> None:
-        seen.append(faults.read_request(connection))  # type: ignore[arg-type]
-        connection.sendall(OK)  # type: ignore[attr-defined]
+    def fault(connection: socket.socket, over: threading.Event) -> None:
+        seen.append(faults.read_request(connection))
+        connection.sendall(OK)
 
     with FaultServer(fault) as server:
         response = post(server.url, body=b'{"a": 1}')
@@ -149,6 +151,20 @@ def test_no_whole_answer_is_temporary_and_uncertain(fault: Fault) -> None:
     assert "127.0.0.1 broke off without a whole answer" in str(error)
 
 
+def test_no_more_is_read_than_is_kept() -> None:
+    taken: list[int] = []
+
+    def fault(connection: socket.socket, over: threading.Event) -> None:
+        faults.read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(b"x" * 100_000)
+            taken.append(100_000)
+
+    failure(fault)
+    assert sum(taken) < 50_000_000  # what the sockets buffer, of 100 MB
+
+
 def test_refusal_without_its_explanation_is_still_a_refusal() -> None:
     with FaultServer(faults.answer(b"HTTP/1.1 404 X\r\nContent-Length: 20\r\n\r\nno")) as server:
         assert post(server.url).status == 404
@@ -213,9 +229,6 @@ def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.Mo
 
 
 def test_unknown_name_and_slow_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-    import threading
-
     def unknown(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -256,11 +269,11 @@ def test_https_goes_through_the_proxy(ca: trustme.CA, monkeypatch: pytest.Monkey
     context = server_context(ca, "hooks.slack.com")
     asked: list[bytes] = []
 
-    def proxy(connection: object, over: object) -> None:
-        asked.append(faults.read_request(connection))  # type: ignore[arg-type]
-        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")  # type: ignore[attr-defined]
-        with context.wrap_socket(connection, server_side=True) as inside:  # type: ignore[arg-type]
-            faults.answer(OK)(inside, over)  # type: ignore[arg-type]
+    def proxy(connection: socket.socket, over: threading.Event) -> None:
+        asked.append(faults.read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as inside:
+            faults.answer(OK)(inside, over)
 
     with FaultServer(proxy) as server:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:p%40ss@127.0.0.1:{server.port}")

@@ -191,6 +191,15 @@ def test_redactor_cleans_exceptions_stacks_and_bad_arguments() -> None:
     assert "%d is no number (its arguments do not fit)" in log.text
 
 
+def test_redactor_leaves_no_exception_for_another_formatter() -> None:
+    record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", None, None)
+    error = ValueError(HOOK)
+    record.exc_info = (ValueError, error, None)
+    assert Redactor([Secret(HOOK)]).filter(record)
+    assert record.exc_info is None
+    assert record.exc_text == "ValueError: ***"
+
+
 def test_redactor_leaves_the_rest_alone() -> None:
     log = Captured(Secret("abc"), Secret(""), Secret("https://example.com/ping"))
     log.logger.warning("abc %s", "ping and example.com")

@@ -1,4 +1,4 @@
-"""A stage for the real process: an AWS account, a Slack endpoint and a mail server on loopback, and a config for them."""
+"""A stage for the real process: an AWS account, Slack and mail on loopback, and a config that names them."""
 
 from __future__ import annotations
 

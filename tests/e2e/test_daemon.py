@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -208,4 +207,4 @@ def test_files_are_private_but_the_status_is_for_everybody(stage: Stage) -> None
     modes = {path.name: path.stat().st_mode & 0o777 for path in stage.state.iterdir()}
     assert modes["status.json"] == 0o644
     assert modes["ledger.db"] == 0o600
-    assert os.stat(stage.state).st_mode & 0o777 == 0o700
+    assert stage.state.stat().st_mode & 0o777 == 0o700

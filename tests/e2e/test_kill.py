@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -113,7 +113,7 @@ def torture(stage: Stage, nursery: Nursery, *, kills: int, seed: int) -> None:
     expected = tally(stage)
     assert set(expected.arrived.values()) == {1}, "a history without kills sends everything once"
     assert not +expected.marked
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - it picks instants, not secrets
     done = histories = repeats = lost = 0
     while done < kills:
         histories += 1
@@ -137,4 +137,4 @@ def test_a_few_kills(stage: Stage, nursery: Nursery) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_three_hundred_kills(stage: Stage, nursery: Nursery) -> None:
-    torture(stage, nursery, kills=300, seed=int(time.time()))
+    torture(stage, nursery, kills=300, seed=int(os.environ.get("SEED", time.time_ns())))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import load
-from monitor.config_file import parse, path_text, read
+from monitor.config_file import check_safety, parse, path_text, read
 from monitor.config_lines import scan
 from monitor.errors import ConfigError
 
@@ -86,7 +86,19 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     assert [problem.line for problem in caught.value.problems] == [None, 2]
 
 
-@pytest.mark.parametrize(("mode", "whom"), [(0o620, "its group"), (0o602, "every user"), (0o666, "every user")])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_config_that_another_group_can_change(tmp_path):
+    path = written(tmp_path, "", 0o620)
+    os.chown(path, -1, 12345)
+    assert refused(path) == (None, "", f"can be changed by its group (mode 0620); run: chmod go-w {path}")
+
+
+def test_the_own_group_may_change_it_as_umask_002_leaves_it(tmp_path):
+    path = written(tmp_path, "[monitor]\n", 0o664)
+    check_safety(read(path))
+
+
+@pytest.mark.parametrize(("mode", "whom"), [(0o602, "every user"), (0o666, "every user")])
 def test_a_config_that_others_can_change(tmp_path, mode, whom):
     path = written(tmp_path, "", mode)
     assert refused(path) == (None, "", f"can be changed by {whom} (mode {mode:04o}); run: chmod go-w {path}")

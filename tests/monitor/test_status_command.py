@@ -31,6 +31,9 @@ AS_OF = "--as-of=2026-11-23T18:00:00Z"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "import sys; from monitor.status_command import run; run(sys.argv[1:])"
 NOBODY = 65534
+# Without what would change the answer; unbuffered output would hide what happens when a buffer is flushed at the end.
+CHANGES = ("STATE_DIRECTORY", "MONITOR_CONFIG", "NO_COLOR", "PYTHONUNBUFFERED")
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in CHANGES} | {"PYTHONPATH": str(ROOT)}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 
 
@@ -145,8 +148,7 @@ def set_receiver(path: Path, name: str, state: str) -> None:
 def run(
     *arguments: str | Path, code: str = START, cwd: Path = ROOT, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in ("STATE_DIRECTORY", "MONITOR_CONFIG", "NO_COLOR")}
-    environment = {**environment, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+    environment = {**ENVIRONMENT, **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-c", code, "status", *map(str, arguments)],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
@@ -598,7 +600,7 @@ def test_a_full_or_closed_output(state: Path, arguments: list[str], code: str) -
     with Path("/dev/full").open("w") as full:
         assert run("--state-dir", state, AS_OF, *arguments, code=code, stdout=full).returncode == 3
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code, "status", "--state-dir", state, *arguments]
-    done = subprocess.run(closed, cwd=ROOT, stderr=subprocess.PIPE, check=False, timeout=30)
+    done = subprocess.run(closed, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (3, b"")
 
 
@@ -668,7 +670,9 @@ def test_an_interrupt_is_unknown(state: Path) -> None:
     with (
         ours,
         theirs,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]
+        ) as process,
     ):
         assert ours.recv(1) == b"."
         process.send_signal(signal.SIGINT)

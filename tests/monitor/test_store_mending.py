@@ -57,7 +57,11 @@ def _garbage(content: bytearray) -> None:
     content[:] = random.Random(3).randbytes(20_000)  # noqa: S311 - the same bytes each time
 
 
-def _amount(content: bytearray) -> None:
+def _row(content: bytearray) -> None:
+    content[content.index(b"service 7") + 8] = ord("8")
+
+
+def _index(content: bytearray) -> None:
     content[content.rindex(b"service 7") + 8] = ord("8")
 
 
@@ -65,7 +69,7 @@ def _drop(content: bytearray) -> None:
     content[:] = content.replace(b"CREATE TABLE day_total", b"CREATE TABLE day_totem")
 
 
-@pytest.mark.parametrize("damage", [_cut, _zero, _garbage, _amount, _drop])
+@pytest.mark.parametrize("damage", [_cut, _zero, _garbage, _row, _index, _drop])
 def test_a_damaged_store_is_set_aside(tmp_path: Path, damage: Callable[[bytearray], None]) -> None:
     fill(tmp_path)
     content = bytearray((tmp_path / "ledger.db").read_bytes())

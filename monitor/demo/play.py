@@ -1,0 +1,149 @@
+"""Plays the story on the stage and shows what comes of it. Nothing on the screen is written down beforehand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from alarms.errors import MissingExtraError
+from alarms.money import for_people
+from monitor.demo import story
+
+if TYPE_CHECKING:
+    from monitor.demo.screen import Screen
+    from monitor.demo.stage import Outcome, Stage
+
+INTERRUPTED = 128 + signal.SIGINT
+# What the user has set for real clouds and a real state must not reach the simulated ones.
+_FOREIGN = ("AWS_", "BOTO", "MONITOR_", "MOTO_")
+_FOREIGN_NAMES = frozenset(("CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"))
+_OURS = frozenset(("alarms", "monitor"))
+# Seconds for the eye: a calm day, something new, a message.
+_CALM, _NEWS, _MESSAGE = 0.25, 0.9, 2.0
+
+
+def show(*, fast: bool) -> int:
+    """Play it all; the exit code. `fast`: without pauses. Raises MissingExtraError."""
+    try:
+        with _ending_well(), _own_environment():
+            _play(fast=fast)
+    except KeyboardInterrupt:
+        sys.stdout.write("\nThe demo was stopped; nothing of it is left behind.\n")
+        return INTERRUPTED
+    return 0
+
+
+def _play(*, fast: bool) -> None:
+    try:
+        from monitor.demo.screen import Screen
+        from monitor.demo.stage import Stage
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OURS:
+            raise  # a defect of ours, which no installation cures
+        raise MissingExtraError(
+            f"The demo needs the package {error.name}: pip install 'cloud-budget-monitor[demo]'"
+        ) from error
+    screen = Screen(sys.stdout, pauses=not fast)
+    _open(screen)
+    with Stage() as stage:
+        _run(stage, screen)
+        _close(stage, screen)
+
+
+def _open(screen: Screen) -> None:
+    budget = for_people(story.BUDGET, story.CURRENCY)
+    screen.heading(f"A month of training with a budget of {budget}, in half a minute")
+    screen.paragraph(
+        "The clouds are simulated on this machine; the monitor and its messages are real. The bar ends at "
+        "125 %, its marks stand at 80 % and 100 %; the word behind it is what `monitor status` says."
+    )
+    screen.say()
+    screen.pause(_MESSAGE)
+
+
+def _run(stage: Stage, screen: Screen) -> None:
+    before: object = None
+    for moment in story.moments():
+        if moment.published:
+            stage.publish(moment.at, story.bill(moment.at))
+        outcome = stage.turn(moment.turn_at)
+        (budget,) = outcome.status["budgets"]
+        source = _not_fresh(outcome.status)
+        news = bool(moment.notes or outcome.arrived) or before not in (None, (budget["state"], source))
+        before = (budget["state"], source)
+        if not news and not moment.closes_day:
+            continue
+        for note in moment.notes:
+            screen.note(note)
+            screen.pause(_NEWS)
+        spend = None if budget["spend"] is None else Decimal(budget["spend"])
+        state = outcome.status["state"]
+        screen.moment(moment.turn_at, spend, Decimal(budget["amount"]), state=state, source=source)
+        screen.pause(_NEWS if news else _CALM)
+        _tell(outcome, screen)
+
+
+def _not_fresh(status: dict[str, Any]) -> str:
+    rows = [f"{row['name']} {row['freshness']}" for row in status["sources"] if row["freshness"] != "FRESH"]
+    return " ".join(rows)
+
+
+def _tell(outcome: Outcome, screen: Screen) -> None:
+    """Each alarm that changed, with the messages that it sent; then those that merely repeat."""
+    arrived = sorted(outcome.arrived, key=lambda message: message.id)
+    cards = {identity: list(messages) for identity, messages in groupby(arrived, key=lambda message: message.id)}
+    for change in outcome.report.transitions:
+        screen.transition(change)
+        begins = f"{change.episode}/{change.key.level}/"
+        for identity in [identity for identity in cards if identity.startswith(begins)]:
+            screen.card(cards.pop(identity))
+            screen.pause(_MESSAGE)
+    for messages in cards.values():
+        screen.card(messages)
+        screen.pause(_MESSAGE)
+
+
+def _close(stage: Stage, screen: Screen) -> None:
+    screen.heading(story.moral())
+    screen.pause(_NEWS)
+    screen.heading(f"$ monitor spend --by service --since {story.MONTH.start:%F} --until {story.MONTH.end:%F}")
+    screen.say(stage.spend_text(story.MONTH))
+    screen.pause(_MESSAGE)
+    screen.heading("$ monitor status")
+    screen.say(stage.status_text(colour=screen.colour))
+    screen.pause(_NEWS)
+    screen.heading("What next")
+    screen.say("  monitor demo --write-config config.toml    a config to make your own")
+    screen.say("  monitor check-config --live                is it right, can every source be read?")
+    screen.say("  docs/install.md                            run it as a service")
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Take out what is meant for real clouds, and put everything back in the end."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(_FOREIGN) or name in _FOREIGN_NAMES or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """Let a closed terminal or `kill` end the demo as Ctrl-C does, so that nothing stays behind."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,134 @@
+"""How the demo looks: 80 columns, colour only where a person watches, pauses only for the eye."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import TextIO
+
+from alarms.faults import HEALTH
+from alarms.model import AlarmStatus, Severity, Transition
+from monitor.demo.stage import Arrived
+
+WIDTH = 80
+_BOLD, _DIM, _RED, _GREEN, _YELLOW, _MAGENTA, _CYAN = 1, 2, 31, 32, 33, 35, 36
+_STATES = {"OK": _GREEN, "WARNING": _YELLOW, "CRITICAL": _RED, "UNKNOWN": _MAGENTA}
+_FRESHNESS = {"LATE": _YELLOW, "STALE": _RED}
+_SEVERITIES = {Severity.WARNING: _YELLOW, Severity.CRITICAL: _RED}
+# A cell of the bar is 5 % of the budget, an eighth of a block the smallest step. Marks stand at 80 % and 100 %.
+_CELLS, _PER_BUDGET, _EIGHTHS = 25, 20, 8
+_ZONES = ((16, _GREEN), (20, _YELLOW), (_CELLS, _RED))
+_MARKS = {16: "┊", 20: "│"}
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_FIRST_COLUMN = 12
+_DETAILS = 2
+# For terminals that know nothing but ASCII.
+_ASCII = str.maketrans({"█": "#", **dict.fromkeys("▏▎▍▌▋▊▉", "="), "·": ".", "┊": ":", "│": "|", **dict.fromkeys("┌├└", "|")})
+_ASCII |= str.maketrans({"●": "*", "→": "->", "…": "...", "▸": ">", "─": "-"})
+
+
+class Screen:
+    """Writes to one stream. `pauses`: wait between lines, if somebody watches."""
+
+    def __init__(self, out: TextIO, *, pauses: bool) -> None:
+        terminal = out.isatty()
+        self.colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._out = out
+        self._waits = pauses and terminal
+        self._ascii = not _can_show(out.encoding or "ascii", _BLOCKS + "●→")
+        self._never = threading.Event()
+
+    def pause(self, seconds: float) -> None:
+        """Give the eye some time."""
+        if self._waits:
+            self._never.wait(seconds)
+
+    def say(self, text: str = "") -> None:
+        """Write some lines as they are."""
+        if self._ascii:
+            text = text.translate(_ASCII).encode("ascii", "replace").decode()
+        self._out.write(text + "\n")
+        self._out.flush()
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+        self.say(f"\n{self._paint(text, _BOLD)}")
+
+    def paragraph(self, text: str) -> None:
+        """Write a text in lines that fit."""
+        self.say(textwrap.fill(text, WIDTH))
+
+    def note(self, text: str) -> None:
+        """Tell what happens in the world, as opposed to what the monitor says of it."""
+        self.say(self._paint(textwrap.fill(f"▸ {text}", WIDTH, subsequent_indent="  "), _CYAN))
+
+    def moment(self, at: datetime, spend: Decimal | None, amount: Decimal, *, state: str, source: str) -> None:
+        """One line: when, spend against the budget, and how status and source stand.
+
+        `source`: its name and freshness, "" when that is FRESH.
+        """
+        share = "-" if spend is None else f"{spend * 100 // amount}%"
+        figure = "not known" if spend is None else f"{spend:,.2f}"
+        freshness = source.rpartition(" ")[2]
+        parts = [
+            f"{at:%a} {at.day:>2} {at:%b %H:%M}",
+            self._bar(spend or Decimal(0), amount),
+            f"{figure:>10}",
+            f"{share:>4}",
+            self._paint(f"{state:<8}", _STATES[state]),
+            self._paint(source, _FRESHNESS.get(freshness, _MAGENTA)),
+        ]
+        self.say(" ".join(parts).rstrip())
+
+    def transition(self, change: Transition) -> None:
+        """One line for an alarm that has changed."""
+        key = change.key
+        what = f"{key.subject}: {key.at}" if key.on == HEALTH else f"{key.subject}: {key.on} {key.at}, {key.severity}"
+        colour = _SEVERITIES[key.severity] if change.to_status is AlarmStatus.FIRING else _GREEN
+        reason = change.reason.replace("_", " ")
+        self.say(self._paint(f"  ● {what}: {change.from_status} → {change.to_status} ({reason})", colour))
+
+    def card(self, messages: Iterable[Arrived]) -> None:
+        """The same message as each receiver got it, one below the other."""
+        cards = [self._lines(message) for message in messages]
+        lines = [line for card in cards for line in card]
+        starts = {sum(len(card) for card in cards[:index]) for index in range(len(cards))}
+        for index, line in enumerate(lines):
+            edge = "┌" if index == 0 else "└" if index == len(lines) - 1 else "├" if index in starts else "│"
+            self.say(f"    {self._paint(edge, _DIM)} {line}")
+
+    def _lines(self, message: Arrived) -> list[str]:
+        room = WIDTH - _FIRST_COLUMN - 2
+        first, *more = textwrap.wrap(message.headline, room, max_lines=2, placeholder=" …") or [""]
+        for detail in message.details[:_DETAILS]:
+            more += textwrap.wrap(detail, room, max_lines=2, placeholder=" …")
+        name = f"{message.where:<{_FIRST_COLUMN - 4}}"
+        plain = [self._paint(line, _DIM) for line in more]
+        return [f"{self._paint(name, _BOLD)}{first}", *(f"{'':{len(name)}}{line}" for line in plain)]
+
+    def _bar(self, spend: Decimal, amount: Decimal) -> str:
+        eighths = int(max(Decimal(0), min(spend * _PER_BUDGET * _EIGHTHS // amount, Decimal(_CELLS * _EIGHTHS))))
+        full, rest = divmod(eighths, _EIGHTHS)
+        cells = ["█"] * full + ([_BLOCKS[rest]] if rest else [])
+        cells += [_MARKS.get(index, "·") for index in range(len(cells), _CELLS)]
+        bar, start = "", 0
+        for end, colour in _ZONES:
+            filled = min(max(full + bool(rest), start), end)
+            bar += self._paint("".join(cells[start:filled]), colour) + self._paint("".join(cells[filled:end]), _DIM)
+            start = end
+        return bar
+
+    def _paint(self, text: str, colour: int) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and text else text
+
+
+def _can_show(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

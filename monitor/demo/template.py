@@ -1,0 +1,39 @@
+"""`monitor demo --write-config`: the shipped config.toml, for a person to edit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from monitor.errors import ExitCode, UserError
+
+_NAME = "config.toml"
+
+
+def write_config(path: Path) -> int:
+    """Leave the shipped config there and tell what to do next; the exit code. Raises UserError."""
+    text = shipped_config()
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UserError(f"{path} is there already and was left as it is; name another file") from None
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise UserError(f"{path} cannot be written: {reason}", ExitCode.NO_PERMISSION) from error
+    with open(file, "w", encoding="utf-8") as out:
+        out.write(text)
+    sys.stdout.write(
+        f"Wrote {path}. Put your own sources, receivers and budgets in, then:\n"
+        f"  monitor check-config --config {shlex.quote(str(path))}\n"
+    )
+    return ExitCode.OK
+
+
+def shipped_config() -> str:
+    """The text of the config.toml that is shipped: beside this module when installed, in a checkout at its root."""
+    here = Path(__file__).resolve()
+    installed = here.with_name(_NAME)
+    path = installed if installed.exists() else here.parents[2] / _NAME
+    return path.read_text(encoding="utf-8")
