@@ -42,7 +42,7 @@ class Outbox(Protocol):
         """Owed again from `at` on; `uncertain` marks it as a possible repeat."""
 
     def dead(self, delivery: Delivery, error: str, now: datetime) -> None:
-        """This message is refused for good; the receiver itself stays as it is."""
+        """The other side refuses this message for good; the receiver itself stays as it is."""
 
     def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> bool:
         """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`.

@@ -7,7 +7,6 @@ others chose (names, errors) are cleaned here once, so that no notifier has to.
 from __future__ import annotations
 
 import shlex
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -15,6 +14,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Kind, Notification, Period, Reason
 from alarms.money import EXACT, for_people
+from alarms.words import clean, duration_text, instant_text, to_ascii
 
 # SNS: "up to 100 characters"; alertmanager#2829 and others met the refusal at 100.
 SUBJECT_LENGTH = 99
@@ -35,7 +35,6 @@ _WHY = {
     Reason.BUDGET_REMOVED: "the budget or this threshold is no longer in the config",
     Reason.FAULT: "the monitor itself has a problem",
     Reason.FAULT_OVER: "the problem is over",
-    Reason.TEST: "somebody asked for a test",
     Reason.TEST: "sent by hand to see whether it arrives",
 }
 _STANDS = {
@@ -96,39 +95,18 @@ def render(notification: Notification, *, now: datetime, timezone: tzinfo = UTC)
     )
 
 
-def clean(text: str, length: int) -> str:
-    """One line of at most `length` characters, without anything invisible: no controls, no bidi overrides."""
-    visible = "".join(_visible(character) for character in text)
-    line = " ".join(visible.split())
-    return line if len(line) <= length else line[: length - 3].rstrip() + "..."
-
-
-def _visible(character: str) -> str:
-    # Cf: zero-width and bidi; Co, Cs, Cn: private, surrogate, unassigned; Cc, Zl, Zp: breaks a line or worse.
-    category = unicodedata.category(character)
-    if category in ("Cf", "Co", "Cs", "Cn"):
-        return ""
-    return " " if category in ("Cc", "Zl", "Zp", "Zs") else character
-
-
 def _subject(notification: Notification) -> str:
     end = " (possible repeat)" if notification.possible_repeat else ""
-    name = _ascii(clean(notification.facts.budget or "", _NAME_LENGTH))
-    subject = _ascii(_headline(notification.facts, name)) + end
+    name = to_ascii(clean(notification.facts.budget or "", _NAME_LENGTH))
+    subject = to_ascii(_headline(notification.facts, name)) + end
     if len(subject) > SUBJECT_LENGTH and name:  # the figures matter more than the whole name
         kept = max(12, len(name) - (len(subject) - SUBJECT_LENGTH))
-        subject = _ascii(_headline(notification.facts, clean(name, kept))) + end
+        subject = to_ascii(_headline(notification.facts, clean(name, kept))) + end
     return (
         subject
         if len(subject) <= SUBJECT_LENGTH
         else clean(subject[: -len(end) or None], SUBJECT_LENGTH - len(end)) + end
     )
-
-
-def _ascii(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    bare = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return clean(bare.encode("ascii", "replace").decode(), 1000)
 
 
 def _headline(facts: Facts, name: str) -> str:
@@ -186,8 +164,8 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
 
 def _when_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
     if facts.first_detected is not None and now - facts.first_detected > _LATE:
-        ago = _duration(now - facts.first_detected)
-        yield Line("First detected at", f"{_instant(facts.first_detected, timezone)}, {ago} ago")
+        ago = duration_text(now - facts.first_detected)
+        yield Line("First detected at", f"{instant_text(facts.first_detected, timezone)}, {ago} ago")
 
 
 def _split(facts: Facts) -> str:
@@ -198,14 +176,16 @@ def _split(facts: Facts) -> str:
         # Downwards: what is not over shows no 100.0%.
         share = EXACT.divide(facts.spend * 100, facts.amount).quantize(Decimal("0.1"), rounding=ROUND_FLOOR)
         text += f" ({share:,f}%)"
+    if facts.billed is None:
+        return text
+    if facts.accrued is None:
+        return f"{text}, all of it billed; what is used but not billed yet is not estimated"
     return (
         f"{text} = {_part(facts.billed, facts)} billed + {_part(facts.accrued, facts)} accrued (used, not billed yet)"
     )
 
 
-def _part(amount: Decimal | None, facts: Facts) -> str:
-    if amount is None:
-        return "unknown"
+def _part(amount: Decimal, facts: Facts) -> str:
     if amount == facts.spend:
         return _without_currency(_spend(facts))
     return _without_currency(for_people(amount, facts.currency, beside=Decimal(0)))
@@ -232,13 +212,13 @@ def _limit(facts: Facts) -> str:
 def _data_age(facts: Facts, now: datetime, timezone: tzinfo) -> str:
     if facts.as_of is None:
         return "no charge seen yet in this period"
-    return f"up to {_instant(facts.as_of, timezone)}, {_duration(now - facts.as_of)} old"
+    return f"up to {instant_text(facts.as_of, timezone)}, {duration_text(now - facts.as_of)} old"
 
 
 def _change(facts: Facts, timezone: tzinfo) -> str:
     if facts.previous_told is None:
         return "this is the first message about this limit"
-    since = f"since the last message, {_instant(facts.previous_told, timezone)}"
+    since = f"since the last message, {instant_text(facts.previous_told, timezone)}"
     if facts.spend is None or facts.previous_spend is None:
         return f"not known {since}"
     change = EXACT.subtract(facts.spend, facts.previous_spend)
@@ -255,8 +235,8 @@ def _budget(facts: Facts, now: datetime, timezone: tzinfo) -> str:
 
 
 def _period(period: Period, now: datetime, timezone: tzinfo) -> str:
-    text = _period_name(period) or f"{_instant(period.start, timezone)} to {_instant(period.end, timezone)}"
-    return f"{text}, over" if now >= period.end else f"{text}, {_duration(period.end - now)} left"
+    text = _period_name(period) or f"{instant_text(period.start, timezone)} to {instant_text(period.end, timezone)}"
+    return f"{text}, over" if now >= period.end else f"{text}, {duration_text(period.end - now)} left"
 
 
 def _period_name(period: Period) -> str:
@@ -294,20 +274,3 @@ def _without_currency(text: str) -> str:
 
 def _least(facts: Facts) -> str:
     return "at least " if facts.lower_bound else ""
-
-
-def _instant(instant: datetime, timezone: tzinfo) -> str:
-    local = instant.astimezone(timezone)
-    return f"{local.day} {local:%b %Y %H:%M %Z}"
-
-
-def _duration(duration: timedelta) -> str:
-    minutes = max(0, duration // timedelta(minutes=1))
-    hours, days = minutes // 60, minutes // (24 * 60)
-    if minutes < 1:
-        return "less than a minute"
-    if hours < 1:
-        return f"{minutes} min"
-    if days < 1:
-        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
-    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"

@@ -123,14 +123,18 @@ class Tree:
         for group in self._groups:
             window = Period(self.since(group.parent), end)
             whole = self._starting_in(window, group.parent)
+            # A counter that has parts is not booked itself, one that has none leaves no remainder; it may have been so.
             if not group.parts:
                 book(group.parent, window, whole)
+                book(group.rest, window, ())
                 continue
             parts = {part: self._starting_in(window, part) for part in group.parts}
             for part in group.parts:
                 if part not in parents:
                     book(part, window, parts[part])
-            book(group.parent, window, ())  # what was booked on it as long as it had no parts
+                    if not part[1]:
+                        book((part[0], UNATTRIBUTED), window, ())
+            book(group.parent, window, ())
             book(group.rest, window, residual(whole, parts.values(), self._known(group.parent)))
         return charges, replaces
 

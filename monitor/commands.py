@@ -31,30 +31,36 @@ def demo(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
-    path, clock = _config_path(options), SystemClock()
-    config = _config(options)
-    _log_to_stderr(logging.INFO)
+    from monitor import logs
     from monitor.store.database import open_store
 
+    config, clock = _config(options), SystemClock()
+    redactor = logs.set_up(logging.INFO, config)
+
+    def load_again() -> Config:
+        again = _config(options)
+        redactor.add(*logs.secrets_in(again))
+        return again
+
     with open_store(_state_dir(options)) as store:
-        # After the lock is held: a second daemon must learn that it is one too many before it loads any SDK.
+        # After the lock is held: a second daemon must learn at once that it is one too many.
         from monitor.app import App
-        from monitor.config import load
         from monitor.daemon import Daemon
 
-        return Daemon(App(config, store, clock), lambda: load(path), clock).run()
+        return Daemon(App(config, store, clock), load_again, clock).run()
 
 
 def once(options: argparse.Namespace) -> int:
     """Do one turn and say what it did."""
+    from monitor import logs
     from monitor import once as report_of
     from monitor.store import facts
     from monitor.store.database import open_store
 
-    _log_to_stderr(logging.ERROR)
     clock = FixedClock(options.as_of) if options.as_of else SystemClock()
     now = clock.now()
     config = _config(options)
+    logs.set_up(logging.ERROR, config)
     with open_store(_state_dir(options)) as store:
         from monitor.app import App
 
@@ -155,18 +161,6 @@ def _config(options: argparse.Namespace) -> Config:
 def _text(options: argparse.Namespace, name: str) -> str | None:
     value = getattr(options, name, None)
     return None if value is None else str(value)
-
-
-def _log_to_stderr(level: int) -> None:
-    """Sentences with key=value fields; under systemd the journal adds time and severity of its own."""
-    from alarms.secrets import quiet_sdk_logs
-
-    if os.environ.get("MONITOR_DEBUG"):
-        level = logging.DEBUG
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    form = "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=level, format=form, stream=sys.stderr)
-    quiet_sdk_logs()
 
 
 def _say(text: str) -> None:

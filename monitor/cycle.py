@@ -161,7 +161,7 @@ class Cycle:
             return replace(clock, error="it answered, but has no data for us")
         return replace(
             clock,
-            last_poll=clock.last_poll if batch.missing else now,
+            last_poll=now,
             data_as_of=max(clock.data_as_of or batch.data_as_of, batch.data_as_of),
             missing=batch.missing,
             error=None,

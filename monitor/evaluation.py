@@ -25,6 +25,8 @@ from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox, told
 
 Facts = dict[str, Any]
+# Missing parts that a message names; a thousand accounts would fill a page.
+_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -223,6 +225,10 @@ def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault |
             f"Its newest data is {_hours(data_age(source, now))} old, it was last read {_hours(poll_age(source, now))} "
             f"ago. Every figure from it may be too low.{said}"
         )
+    elif freshness is Freshness.PARTIAL:
+        missing = ", ".join(source["missing"][:_SHOWN]) + (" and more" if len(source["missing"]) > _SHOWN else "")
+        title, detail = f"Source {name} is read in part", f"Figures are at least what they say. Missing: {missing}."
+        return Fault(f"source {name}", "partial", Severity.WARNING, title, detail)
     else:
         return None
     return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)

@@ -57,7 +57,8 @@ def budget_facts(watched: WatchedBudget, reading: Reading, alarms: Sequence[Alar
         "period": {"start": to_text(reading.period.start), "end": to_text(reading.period.end)},
         "spend": _money(reading.spend),
         "billed": _money(reading.billed),
-        "accrued": _money(reading.accrued),
+        # A sum of estimates: without an inventory there are none to add.
+        "accrued": None if reading.billed is None else _money(reading.accrued or Decimal(0)),
         "data_as_of": _text(reading.as_of),
         "lower_bound": reading.lower_bound,
         "sources": list(watched.sources),

@@ -117,7 +117,7 @@ def reading(
         currency=watched.budget.currency,
         spend=billed,
         billed=billed,
-        accrued=None if billed is None else Decimal(0),
+        accrued=None,  # nothing here estimates what is used but not billed yet: that takes an inventory
         as_of=min((age for age in ages if age is not None), default=None),
         lower_bound=any(state.missing or state.data_as_of is None for state in feeding),
         stale=tuple(state.name for state in feeding if state.freshness in _UNTRUSTED),

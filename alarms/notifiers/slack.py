@@ -14,9 +14,10 @@ from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, pars
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from alarms.model import Facts, Kind, Notification, Receipt, Severity
 from alarms.ports import Notifier
-from alarms.render import Line, Rendered, clean, render
+from alarms.render import Line, Rendered, render
 from alarms.secrets import SecretField
 from alarms.settings import ReceiverSettings
+from alarms.words import clean
 
 _HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 _HEADER_LENGTH, _TEXT_LENGTH, _FIELD_LENGTH, _MOST_FIELDS = 150, 3000, 2000, 10

@@ -18,8 +18,9 @@ from alarms.clients.deadline import within
 from alarms.errors import MissingExtraError
 from alarms.model import Notification, Receipt
 from alarms.ports import Notifier
-from alarms.render import Rendered, clean, render
+from alarms.render import Rendered, render
 from alarms.settings import ReceiverSettings
+from alarms.words import clean
 
 DEADLINE_S = 30.0
 # SNS counts the attributes' names, types and values; the subject is counted here to be safe.

@@ -24,8 +24,8 @@ INTERRUPTED = 128 + signal.SIGINT
 _FOREIGN = ("AWS_", "BOTO", "MONITOR_", "MOTO_")
 _FOREIGN_NAMES = frozenset(("CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"))
 _OURS = frozenset(("alarms", "monitor"))
-# Seconds for the eye: a calm day, something new, a message.
-_CALM, _NEWS, _MESSAGE = 0.25, 0.9, 2.0
+# Seconds for the eye: a calm day, something new, something to read. Half a minute in all.
+_CALM, _NEWS, _READ = 0.2, 0.45, 1.3
 
 
 def show(*, fast: bool) -> int:
@@ -64,7 +64,7 @@ def _open(screen: Screen) -> None:
         "125 %, its marks stand at 80 % and 100 %; the word behind it is what `monitor status` says."
     )
     screen.say()
-    screen.pause(_MESSAGE)
+    screen.pause(_READ)
 
 
 def _run(stage: Stage, screen: Screen) -> None:
@@ -103,10 +103,10 @@ def _tell(outcome: Outcome, screen: Screen) -> None:
         begins = f"{change.episode}/{change.key.level}/"
         for identity in [identity for identity in cards if identity.startswith(begins)]:
             screen.card(cards.pop(identity))
-            screen.pause(_MESSAGE)
+            screen.pause(_READ)
     for messages in cards.values():
         screen.card(messages)
-        screen.pause(_MESSAGE)
+        screen.pause(_READ)
 
 
 def _close(stage: Stage, screen: Screen) -> None:
@@ -114,14 +114,14 @@ def _close(stage: Stage, screen: Screen) -> None:
     screen.pause(_NEWS)
     screen.heading(f"$ monitor spend --by service --since {story.MONTH.start:%F} --until {story.MONTH.end:%F}")
     screen.say(stage.spend_text(story.MONTH))
-    screen.pause(_MESSAGE)
+    screen.pause(_READ)
     screen.heading("$ monitor status")
     screen.say(stage.status_text(colour=screen.colour))
     screen.pause(_NEWS)
     screen.heading("What next")
-    screen.say("  monitor demo --write-config config.toml    a config to make your own")
-    screen.say("  monitor check-config --live                is it right, can every source be read?")
-    screen.say("  docs/install.md                            run it as a service")
+    screen.say("  monitor demo --write-config config.toml   a config to make your own")
+    screen.say("  monitor check-config --live               is it right, can each source be read?")
+    screen.say("  docs/install.md                           run it as a service")
 
 
 @contextmanager

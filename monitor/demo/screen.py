@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 import threading
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -24,11 +25,10 @@ _CELLS, _PER_BUDGET, _EIGHTHS = 25, 20, 8
 _ZONES = ((16, _GREEN), (20, _YELLOW), (_CELLS, _RED))
 _MARKS = {16: "┊", 20: "│"}
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_FIRST_COLUMN = 12
-_DETAILS = 2
+_CARD_INDENT, _NAME_WIDTH = 6, 8
 # For terminals that know nothing but ASCII.
-_ASCII = str.maketrans({"█": "#", **dict.fromkeys("▏▎▍▌▋▊▉", "="), "·": ".", "┊": ":", "│": "|", **dict.fromkeys("┌├└", "|")})
-_ASCII |= str.maketrans({"●": "*", "→": "->", "…": "...", "▸": ">", "─": "-"})
+_ASCII = str.maketrans({**dict.fromkeys("▏▎▍▌▋▊▉", "="), "█": "#", "·": ".", "┊": ":", "│": "|"})
+_ASCII |= str.maketrans({"●": "*", "→": "->", "…": "...", "▸": ">"})
 
 
 class Screen:
@@ -41,11 +41,13 @@ class Screen:
         self._waits = pauses and terminal
         self._ascii = not _can_show(out.encoding or "ascii", _BLOCKS + "●→")
         self._never = threading.Event()
+        self._paused = time.monotonic()
 
     def pause(self, seconds: float) -> None:
-        """Give the eye some time."""
+        """Give the eye that much time since the last pause; what was computed meanwhile counts."""
         if self._waits:
-            self._never.wait(seconds)
+            self._never.wait(max(0.0, self._paused + seconds - time.monotonic()))
+        self._paused = time.monotonic()
 
     def say(self, text: str = "") -> None:
         """Write some lines as they are."""
@@ -64,7 +66,8 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Tell what happens in the world, as opposed to what the monitor says of it."""
-        self.say(self._paint(textwrap.fill(f"▸ {text}", WIDTH, subsequent_indent="  "), _CYAN))
+        for line in textwrap.wrap(f"▸ {text}", WIDTH, subsequent_indent="  "):
+            self.say(self._paint(line, _CYAN))
 
     def moment(self, at: datetime, spend: Decimal | None, amount: Decimal, *, state: str, source: str) -> None:
         """One line: when, spend against the budget, and how status and source stand.
@@ -94,21 +97,18 @@ class Screen:
 
     def card(self, messages: Iterable[Arrived]) -> None:
         """The same message as each receiver got it, one below the other."""
-        cards = [self._lines(message) for message in messages]
-        lines = [line for card in cards for line in card]
-        starts = {sum(len(card) for card in cards[:index]) for index in range(len(cards))}
-        for index, line in enumerate(lines):
-            edge = "┌" if index == 0 else "└" if index == len(lines) - 1 else "├" if index in starts else "│"
-            self.say(f"    {self._paint(edge, _DIM)} {line}")
+        edge = self._paint("│", _DIM)
+        for message in messages:
+            for line in self._lines(message):
+                self.say(f"    {edge} {line}")
 
     def _lines(self, message: Arrived) -> list[str]:
-        room = WIDTH - _FIRST_COLUMN - 2
+        room = WIDTH - _CARD_INDENT - _NAME_WIDTH
         first, *more = textwrap.wrap(message.headline, room, max_lines=2, placeholder=" …") or [""]
-        for detail in message.details[:_DETAILS]:
-            more += textwrap.wrap(detail, room, max_lines=2, placeholder=" …")
-        name = f"{message.where:<{_FIRST_COLUMN - 4}}"
-        plain = [self._paint(line, _DIM) for line in more]
-        return [f"{self._paint(name, _BOLD)}{first}", *(f"{'':{len(name)}}{line}" for line in plain)]
+        for detail in message.details:
+            more += [self._paint(line, _DIM) for line in textwrap.wrap(detail, room, max_lines=2, placeholder=" …")]
+        name = self._paint(f"{message.where:<{_NAME_WIDTH}}", _BOLD)
+        return [f"{name}{first}", *(f"{'':{_NAME_WIDTH}}{line}" for line in more)]
 
     def _bar(self, spend: Decimal, amount: Decimal) -> str:
         eighths = int(max(Decimal(0), min(spend * _PER_BUDGET * _EIGHTHS // amount, Decimal(_CELLS * _EIGHTHS))))

@@ -79,7 +79,9 @@ _DELIVERY_LIMIT = timedelta(seconds=30)
 _STOP_LIMIT = timedelta(seconds=5)
 # The status is asked for a little after the turn, as people do.
 _ASKED_AFTER = timedelta(minutes=2)
-_ID = re.compile(r"^Id: (\S+)$", re.MULTILINE)
+_ID = re.compile(r"^Id: (\S+)", re.MULTILINE)
+# Fields of a Slack message that are shown of it.
+_FIELDS = ("Spent", "Data", "What")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,9 @@ class Stage:
         return self.directory / "state"
 
     def publish(self, at: datetime, bill: dict[str, Decimal]) -> None:
-        """Publish the month to date: each service that costs anything, and the total."""
+        """Publish the month to date: each service, and the total."""
         for service, value in bill.items():
-            if value:
-                self.aws.publish_charge(at, value, service=service)
+            self.aws.publish_charge(at, value, service=service)
         self.aws.publish_charge(at, total(bill.values()))
 
     def turn(self, now: datetime) -> Outcome:
@@ -186,12 +187,13 @@ class Stage:
 
 
 def _posted(payload: dict[str, Any]) -> Arrived:
-    """Slack: its text is what the phone's notification shows; then the first fields."""
+    """Slack: its text is what the notification on a phone shows; some of the fields below it."""
     texts = [field["text"] for block in payload["blocks"] for field in block.get("fields", ())]
     # *Label*, a new line, the value: bold above plain.
-    fields = tuple(html.unescape(re.sub(r"^\*(.+)\*\n", r"\1: ", text)) for text in texts)
+    fields = [html.unescape(re.sub(r"^\*(.+)\*\n", r"\1: ", text)) for text in texts]
     context = "\n".join(part["text"] for block in payload["blocks"] for part in block.get("elements", ()))
-    return Arrived(_id(context), "Slack", html.unescape(payload["text"]), fields)
+    shown = tuple(field for field in fields if field.startswith(_FIELDS))
+    return Arrived(_id(context), "Slack", html.unescape(payload["text"]), shown)
 
 
 def _mailed(mail: Mail) -> Arrived:

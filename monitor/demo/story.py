@@ -79,7 +79,7 @@ def bill(at: datetime) -> dict[str, Decimal]:
     services = dict.fromkeys((service for service, _, _ in _USED), Decimal(0))
     for service, used, per_hour in _USED:
         services[service] += hours(Period(max(used.start, month.start), min(used.end, at))) * per_hour
-    if CREDIT_AT in month and CREDIT_AT <= at:
+    if CREDIT_AT in month and at >= CREDIT_AT:
         services[EC2] -= CREDIT
     return services
 
@@ -102,11 +102,11 @@ def moral() -> str:
 
 
 _NOTES = (
-    (RUN.start, f"The run starts: {hours(RUN)} hours on a node of 8 A100 (p4d.24xlarge, {NODE_PER_HOUR} USD an hour)."),
+    (RUN.start, f"The run starts: {hours(RUN)} hours on a node of 8 A100, p4d.24xlarge at {NODE_PER_HOUR} USD/h."),
     (FORGOTTEN.start, "Somebody starts a second node for a quick test, and forgets it."),
     (BLIND.start, "AWS publishes nothing any more. The nodes run on."),
     (BLIND.end, "AWS publishes again."),
-    (FORGOTTEN.end, "The second node is found and stopped."),
+    (FORGOTTEN.end, "Somebody reads it, finds the second node and stops it."),
     (RUN.end, "The run is done."),
     (CREDIT_AT, f"AWS grants a credit of {for_people(CREDIT, CURRENCY)}."),
     (MONTH.end, "The month is over."),

@@ -22,7 +22,7 @@ def write_config(path: Path) -> int:
     except OSError as error:
         reason = (error.strerror or "it failed").lower()
         raise UserError(f"{path} cannot be written: {reason}", ExitCode.NO_PERMISSION) from error
-    with open(file, "w", encoding="utf-8") as out:
+    with os.fdopen(file, "w", encoding="utf-8") as out:
         out.write(text)
     sys.stdout.write(
         f"Wrote {path}. Put your own sources, receivers and budgets in, then:\n"

@@ -105,7 +105,8 @@ def _bar(percent: int) -> str:
 
 
 def _split(row: dict[str, Any], now: datetime) -> str:
-    known = [word for word in ("billed", "accrued") if row[word] is not None]
+    # Nothing accrued says nothing as long as no inventory is there to estimate it.
+    known = [word for word in ("billed", "accrued") if row[word] not in (None, "0")]
     split = " + ".join(f"{word} {money(row[word], row['currency']).rsplit(' ', 1)[0]}" for word in known)
     data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
     return ", ".join(part for part in (split, data, _day(row["period"], now)) if part)

@@ -8,18 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import reduce
-from operator import xor
 
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import Batch, Charge, MeterReading, Series
+from monitor.store.rollup import DayChange, verified_days, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
     Table,
     Value,
-    first_day_from,
     from_day_number,
     from_micros,
     to_micros,
@@ -29,25 +27,14 @@ _SERIES = Table("series", ("id", "source", "currency", "account", "service", "re
 _CHARGE = Table(
     "charge", ("series_id", "start_at", "end_at", "revision", "billed_cost", "withdrawn", "observed_at"), key=4
 )
-_DAY_TOTAL = Table("day_total", ("day", "series_id", "billed_cost", "until"), key=2)
-_DAY_TALLY = Table("day_tally", ("day", "count", "digest"))
 _METER = Table("meter", ("source", "key", "at", "value"), key=2)
 
 _CHARGES_BETWEEN = (
     _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? ORDER BY start_at, end_at, revision"
 )
-_ONE_DAY_TOTAL = _DAY_TOTAL.select + "WHERE day = ? AND series_id = ?"
-_WHOLE_DAY = _DAY_TOTAL.select + "WHERE day = ? ORDER BY series_id"
-# The days that either table knows: no more than those need to be looked for.
-_EXTENT = """SELECT min(day), max(day) FROM (
-    SELECT min(day) AS day FROM day_total UNION ALL SELECT max(day) FROM day_total
-    UNION ALL SELECT min(day) FROM day_tally UNION ALL SELECT max(day) FROM day_tally)"""
-_ONE_TALLY = _DAY_TALLY.select + "WHERE day = ?"
 
 # A charge period (start, end) in microseconds -> its canonical amount, None once withdrawn.
 _Costs = dict[tuple[int, int], str | None]
-# day, series_id, billed_cost, until, checksum
-_DayRow = tuple[int, int, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,7 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
     ids = _series_ids(tx, source, batch.replaces)
     result = Replaced()
     rows: list[tuple[Value, ...]] = []
-    days: list[_Day] = []
+    days: list[DayChange] = []
     for series, window in batch.replaces.items():
         change = _compare(tx, ids[series], window, delivered.get(series, {}))
         if change is not None:
@@ -77,7 +64,7 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
             days += change.days
             result = _sum_of(result, change.counts)
     tx.executemany(_CHARGE.insert, rows)
-    _write_days(tx, days)
+    write_days(tx, days)
     _write_meters(tx, source, batch.meters)
     return result
 
@@ -85,7 +72,7 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
 def totals_by_series(connection: sqlite3.Connection, period: Period) -> dict[Series, Decimal]:
     """What each series cost on the UTC days that start in the period; a series without a charge there is absent."""
     sums: dict[int, Decimal] = {}
-    for rows in _verified_days(connection, period.start, period.end):
+    for rows in verified_days(connection, period.start, period.end):
         for _, series_id, billed_cost, _, _ in rows:
             sums[series_id] = EXACT.add(sums.get(series_id, _ZERO), Decimal(billed_cost))
     known = _all_series(connection)
@@ -97,7 +84,7 @@ def day_totals(
 ) -> Iterator[tuple[Series, date, Decimal, datetime]]:
     """(series, UTC day, cost, end of its newest charge) of the days that start in [since, until), by day."""
     known = _all_series(connection)
-    for rows in _verified_days(connection, since, until):
+    for rows in verified_days(connection, since, until):
         for day, series_id, billed_cost, end, _ in rows:
             yield _named(known, series_id), from_day_number(day), Decimal(billed_cost), from_micros(end)
 
@@ -105,12 +92,6 @@ def day_totals(
 def known_series(connection: sqlite3.Connection) -> list[Series]:
     """Every series that ever had a charge."""
     return list(_all_series(connection).values())
-
-
-def known_days(connection: sqlite3.Connection) -> list[date]:
-    """The UTC days that have any charge, oldest first."""
-    rows = connection.execute(_DAY_TALLY.select + "ORDER BY day")
-    return [from_day_number(day) for day, count, _ in map(_DAY_TALLY.verified, rows) if count]
 
 
 def meters(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:
@@ -123,22 +104,11 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Day:
-    """A day of a series whose total changes. None: no charge. `until` in microseconds."""
-
-    day: int
-    series_id: int
-    before: str | None
-    after: str | None
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Change:
     """What a batch changes of one series; `rows` are charges without the instant of observation."""
 
     rows: list[tuple[Value, ...]]
-    days: list[_Day]
+    days: list[DayChange]
     counts: Replaced
 
 
@@ -252,9 +222,9 @@ def _stored(
     return revisions, costs
 
 
-def _day(number: int, series_id: int, before: _Costs, after: _Costs) -> _Day:
+def _day(number: int, series_id: int, before: _Costs, after: _Costs) -> DayChange:
     ends = [end for (start, end), cost in after.items() if cost is not None and start // MICROSECONDS_PER_DAY == number]
-    return _Day(
+    return DayChange(
         day=number,
         series_id=series_id,
         before=_total_of(number, before),
@@ -268,47 +238,6 @@ def _total_of(day: int, costs: _Costs) -> str | None:
         Decimal(cost) for (start, _), cost in costs.items() if cost is not None and start // MICROSECONDS_PER_DAY == day
     ]
     return plain(total(live)) if live else None
-
-
-def _write_days(tx: sqlite3.Connection, days: list[_Day]) -> None:
-    tallies: dict[int, tuple[int, int]] = {}
-    for day in sorted(days, key=lambda d: (d.day, d.series_id)):
-        count, digest = tallies.get(day.day) or _tally(tx, day.day)
-        old = tx.execute(_ONE_DAY_TOTAL, (day.day, day.series_id)).fetchone()
-        # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
-        if (None if old is None else _DAY_TOTAL.verified(old)[2]) != day.before:
-            raise _DAY_TOTAL.corrupt(day.day, day.series_id)
-        if old is not None:
-            count, digest = count - 1, digest ^ old[-1]
-        if day.after is None:
-            tx.execute("DELETE FROM day_total WHERE day = ? AND series_id = ?", (day.day, day.series_id))
-        else:
-            new = _DAY_TOTAL.seal(day.day, day.series_id, day.after, day.until)
-            count, digest = count + 1, digest ^ int(new[-1] or 0)
-            tx.execute(_DAY_TOTAL.replace, new)
-        tallies[day.day] = (count, digest)
-    tx.executemany(_DAY_TALLY.replace, (_DAY_TALLY.seal(day, *tally) for day, tally in tallies.items()))
-
-
-def _tally(connection: sqlite3.Connection, day: int) -> tuple[int, int]:
-    row = connection.execute(_ONE_TALLY, (day,)).fetchone()
-    if row is None:
-        return 0, 0
-    _, count, digest = _DAY_TALLY.verified(row)
-    return count, digest
-
-
-def _verified_days(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[_DayRow]]:
-    """The day totals of each day that starts in [since, until): each row verified, none missing."""
-    lowest, highest = connection.execute(_EXTENT).fetchone()
-    if lowest is None:
-        return
-    for day in range(max(first_day_from(since), lowest), min(first_day_from(until), highest + 1)):
-        rows = connection.execute(_WHOLE_DAY, (day,)).fetchall()
-        _DAY_TOTAL.verify_all(rows)
-        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != _tally(connection, day):
-            raise _DAY_TALLY.corrupt(day)
-        yield rows
 
 
 def _write_meters(tx: sqlite3.Connection, source: str, readings: Mapping[str, MeterReading]) -> None:

@@ -333,6 +333,25 @@ def test_stopping_lets_a_send_end(outbox: StoredOutbox, clock: FixedClock) -> No
     assert [state for _, _, state in outbox.states(["e1/l80/1", "e1/l80/2"])] == [DeliveryState.SENT, DeliveryState.DUE]
 
 
+def test_a_thread_that_was_not_waited_for_does_not_send_beside_its_successor(
+    outbox: StoredOutbox, clock: FixedClock
+) -> None:
+    oncall = Hanging()
+    outbox.add([message(0)])
+    dispatcher = Dispatcher(outbox, {"oncall": oncall}, clock.now)
+    dispatcher.start()
+    assert oncall.begun.wait(20)
+    dispatcher.stop(timedelta(0))
+    dispatcher.start()
+    oncall.let_go.set()
+    outbox.add([message(number) for number in range(1, 40)])
+    dispatcher.wake()
+    wait_until(lambda: outbox.oldest_owed("oncall") is None)
+    dispatcher.stop(LIMIT)
+    assert ids(oncall.attempts).count("e1/l80/0") <= 2
+    assert [one for one in ids(oncall.attempts) if one != "e1/l80/0"] == [f"e1/l80/{number}" for number in range(1, 40)]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_notifier_loses_nothing(outbox: StoredOutbox, clock: FixedClock) -> None:
     oncall = Accepting([ZeroDivisionError()])

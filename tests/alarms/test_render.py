@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alarms.model import Facts, Kind, Notification, Period, Reason, Severity
-from alarms.render import SUBJECT_LENGTH, Rendered, clean, render
+from alarms.render import SUBJECT_LENGTH, Rendered, render
+from alarms.words import clean
 from tests.fakes.messages import FACTS, MONTH, NOW, OWN
 
 
@@ -145,7 +146,7 @@ def test_what_is_not_known_is_not_zero() -> None:
     assert rendered(nothing).subject == "CRITICAL training: spend not known, budget 1,000.00 USD, over 100%"
     assert lines(nothing)["Spent"] == "not known: its data is missing or too old"
     assert lines(nothing)["Data"] == "no charge seen yet in this period"
-    assert "unknown accrued" in lines(replace(FACTS, accrued=None))["Spent"]
+    assert "not billed yet is not estimated" in lines(replace(FACTS, accrued=None))["Spent"]
     assert "%" not in lines(replace(FACTS, amount=Decimal(0)))["Spent"]
 
 

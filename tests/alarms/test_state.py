@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 def at(text: str) -> Limit:
     if text.endswith("%"):
         return Limit(text, percent=Decimal(text[:-1]))
-    return Limit(text, amount=Decimal(text.split()[0]))
+    return Limit(text, amount=Decimal(text.split(maxsplit=1)[0]))
 
 
 WARNING = Threshold("actual", at("80%"), Severity.WARNING)

@@ -4,7 +4,7 @@ It speaks what botocore sends to CloudWatch today: AWS JSON 1.0. Pages as AWS do
 `max_points` readings a GetMetricData page, with status PartialData for what goes on in the next.
 
 `python -m tests.fakes.cloudwatch_indexed ACCOUNTS SERVICES POINTS` serves so many from a process of its own until its
-standard input ends, and prints its address: benchmarks measure the client alone.
+standard input ends, and prints the environment of its clients: benchmarks measure the client alone.
 """
 
 from __future__ import annotations
@@ -226,5 +226,5 @@ if __name__ == "__main__":
             points=amounts[2],
             start=datetime(2026, 11, 1, tzinfo=UTC),
         )
-        print(cloudwatch.url, flush=True)
+        print(json.dumps(cloudwatch.environment), flush=True)
         sys.stdin.read()

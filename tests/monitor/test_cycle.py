@@ -198,6 +198,23 @@ def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -
     assert world.facts()["health"] == []
 
 
+def test_a_source_read_in_part_is_told_once_and_its_visible_part_still_fires(world: World) -> None:
+    (aws,) = world.sources
+    aws.month_to_date, aws.missing = "850", ("account 111122223333",)
+    world.turn()
+    assert sorted(world.messages()) == [
+        (Kind.FIRING, "80%", Reason.ALREADY_OVER),
+        (Kind.FIRING, "Source aws is read in part", Reason.FAULT),
+    ]
+    world.turn()
+    assert world.messages() == []
+    (budget_facts,) = world.facts()["budgets"]
+    assert budget_facts["lower_bound"] is True
+    aws.missing = ()
+    world.turn()
+    assert [(kind, reason) for kind, _, reason in world.messages()] == [(Kind.RESOLVED, Reason.FAULT_OVER)]
+
+
 def test_data_that_stands_still_goes_stale_pages_and_marks_the_figures(world: World) -> None:
     (aws,) = world.sources
     aws.month_to_date, aws.as_of = "850", START

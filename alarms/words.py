@@ -1,0 +1,47 @@
+"""The small change of messages: clean lines, instants and durations. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime, timedelta, tzinfo
+
+
+def clean(text: str, length: int) -> str:
+    """One line of at most `length` characters, without anything invisible: no controls, no bidi overrides."""
+    visible = "".join(_visible(character) for character in text)
+    line = " ".join(visible.split())
+    return line if len(line) <= length else line[: length - 3].rstrip() + "..."
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII, accents taken off, `?` for what has no letter; one line."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return clean(bare.encode("ascii", "replace").decode(), 1000)
+
+
+def instant_text(instant: datetime, timezone: tzinfo) -> str:
+    """`23 Nov 2026 14:00 UTC`."""
+    local = instant.astimezone(timezone)
+    return f"{local.day} {local:%b %Y %H:%M %Z}"
+
+
+def duration_text(duration: timedelta) -> str:
+    """`4 h 10 min`; two units at most."""
+    minutes = max(0, duration // timedelta(minutes=1))
+    hours, days = minutes // 60, minutes // (24 * 60)
+    if minutes < 1:
+        return "less than a minute"
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+
+
+def _visible(character: str) -> str:
+    # Cf: zero-width and bidi; Co, Cs, Cn: private, surrogate, unassigned; Cc, Zl, Zp: breaks a line or worse.
+    category = unicodedata.category(character)
+    if category in ("Cf", "Co", "Cs", "Cn"):
+        return ""
+    return " " if category in ("Cc", "Zl", "Zp", "Zs") else character

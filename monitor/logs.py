@@ -1,0 +1,42 @@
+"""Logging to stderr: sentences with key=value fields, and no secret in any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+
+from alarms.errors import OutsideError
+from alarms.secrets import Redactor, Secret, quiet_sdk_logs, secrets_of
+from monitor.config.model import Config
+
+# Secrets that the SDKs take from the environment themselves.
+_IN_THE_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def set_up(level: int, config: Config) -> Redactor:
+    """Log to stderr from `level` on ($MONITOR_DEBUG: everything). Tell the result of secrets that come later."""
+    if os.environ.get("MONITOR_DEBUG"):
+        level = logging.DEBUG
+    journal = "JOURNAL_STREAM" in os.environ  # systemd's journal adds the time
+    form = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    redactor = Redactor(secrets_in(config))
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(redactor)
+    quiet_sdk_logs()
+    return redactor
+
+
+def secrets_in(config: Config) -> list[Secret]:
+    """Every secret that this process will know."""
+    references = [ref for settings in config.receivers for ref in secrets_of(settings).values()]
+    if config.monitor.heartbeat_url is not None:
+        references.append(config.monitor.heartbeat_url)
+    secrets = [Secret(os.environ[name]) for name in _IN_THE_ENVIRONMENT if os.environ.get(name)]
+    for reference in references:
+        # One that cannot be had cannot be said either; whoever needs it will say that it is missing.
+        with contextlib.suppress(OutsideError):
+            secrets.append(reference.resolve())
+    return secrets

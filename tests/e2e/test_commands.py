@@ -1,0 +1,133 @@
+"""The commands as a person types them: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Stage
+from tests.e2e.test_bill_to_message import publish
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["spnd"], "spnd"),
+        (["once", "--as-of", "yesterday"], "'yesterday' is not a time such as 2026-11-23"),
+        (["spend", "--by", "colour"], "--by colour: expected one of source, account, service, run, day or tag:KEY"),
+        (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
+        (["notify"], "RECEIVER"),
+        (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
+        (["plan"], "the command plan is not in this version"),
+        (["alarms", "apply"], "the command alarms is not in this version"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_64(stage: Stage, arguments: list[str], said: str) -> None:
+    stage.once("2026-11-02T06:00:00Z")
+    done = stage.run(*arguments)
+    assert done.returncode == 64
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_shows_examples(stage: Stage) -> None:
+    done = stage.run("--help")
+    assert done.returncode == 0
+    assert "monitor demo" in done.stdout
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+
+
+def test_options_work_before_and_after_the_command(stage: Stage, tmp_path: Path) -> None:
+    publish(stage, {"2026-11-02": "10"})
+    for number, arguments in enumerate(
+        (
+            ["--state-dir", str(tmp_path / "0"), "once", "--as-of", "2026-11-02T06:00:00Z"],
+            ["once", "--as-of", "2026-11-02T06:00:00Z", "--state-dir", str(tmp_path / "1")],
+        )
+    ):
+        assert stage.run(*arguments).returncode == 0
+        assert (tmp_path / str(number) / "ledger.db").exists()
+
+
+def test_spend_before_anything_is_stored_says_what_to_do(stage: Stage) -> None:
+    done = stage.run("spend")
+    assert done.returncode == 65
+    assert "nothing is stored in" in done.stderr
+    assert not stage.state.exists()
+
+
+def test_spend_groups_and_adds_up_to_the_total(stage: Stage) -> None:
+    stage.write_config(by='by = ["service", "account"]')
+    publish(stage, {"2026-11-02": "100.10", "2026-11-03": "130.30"})
+    publish(stage, {"2026-11-02": "90", "2026-11-03": "120"}, service="AmazonEC2", account="111122223333")
+    publish(stage, {"2026-11-02": "95", "2026-11-03": "125"}, account="111122223333")
+    stage.once("2026-11-03T06:00:00Z")
+    span = ["--since", "2026-11-01", "--until", "2026-12-01"]
+
+    def rows(by: str) -> dict[str, str]:
+        done = stage.run("spend", "--json", "--by", by, *span)
+        document = json.loads(done.stdout)
+        assert document["totals"] == [{"currency": "USD", "billed": "130.3", "accrued": "0"}]
+        return {row["key"]: row["billed"] for row in document["rows"]}
+
+    assert rows("source") == {"aws": "130.3"}
+    assert rows("account") == {"111122223333": "125", "(unattributed)": "5.3"}
+    assert rows("service") == {"AmazonEC2": "120", "(unattributed)": "10.3"}
+    assert rows("day") == {"2026-11-01": "100.1", "2026-11-02": "30.2"}
+    table = stage.run("spend", "--by", "service", *span).stdout
+    assert "AmazonEC2" in table
+    assert "130.30 USD" in table
+    assert all(len(line) <= 80 for line in table.splitlines())
+
+
+def test_a_budget_for_each_account(stage: Stage) -> None:
+    stage.write_config(by='by = ["account"]')
+    text = stage.config.read_text().replace('period = "month"', 'period = "month"\neach = "account"')
+    stage.config.write_text(text)
+    publish(stage, {"2026-11-02": "1700"})
+    publish(stage, {"2026-11-02": "900"}, account="111122223333")
+    publish(stage, {"2026-11-02": "800"}, account="444455556666")
+    report = stage.once("2026-11-02T06:00:00Z")
+    assert {t["budget"] for t in report["transitions"]} == {"training/111122223333", "training/444455556666"}
+
+
+def test_notify_says_whether_it_was_accepted(stage: Stage) -> None:
+    done = stage.run("notify", "oncall")
+    assert (done.returncode, done.stdout) == (0, "accepted by oncall\n")
+    assert "Test message" in json.dumps(stage.slack.messages)
+    stage.environment["SLACK_WEBHOOK"] = "http://127.0.0.1:9/services/T0/B0/canary-secret"
+    failed = stage.run("notify", "oncall")
+    assert failed.returncode == 69
+    assert len(failed.stderr.splitlines()) >= 1
+    assert "canary-secret" not in failed.stderr + failed.stdout
+
+
+def test_a_secret_that_is_not_there_is_one_sentence_and_78(stage: Stage) -> None:
+    del stage.environment["SLACK_WEBHOOK"]
+    for command in (["run"], ["once"], ["notify", "oncall"]):
+        done = stage.run(*command)
+        assert done.returncode == 78
+        assert "SLACK_WEBHOOK" in done.stderr
+
+
+def test_a_closed_pipe_is_nobodys_fault(stage: Stage) -> None:
+    publish(stage, {"2026-11-02": "10"})
+    stage.once("2026-11-02T06:00:00Z")
+    line = " ".join(stage.command("spend", "--json", "--since", "2026-11-01", "--until", "2026-12-01")) + " | true"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], env=stage.environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_once_for_people_reads_like_a_note(stage: Stage) -> None:
+    publish(stage, {"2026-11-02": "850"})
+    done = stage.run("once", "--as-of", "2026-11-02T06:00:00Z")
+    assert done.returncode == 0
+    assert "source aws: 1 charges" in done.stdout
+    assert "training: actual 80% (warning) OK -> FIRING: already over" in done.stdout
+    assert "to oncall: SENT" in done.stdout
