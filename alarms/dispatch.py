@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from alarms.errors import OutboxError, PermanentError, TemporaryError
 from alarms.model import Delivery, Notification, Receipt, Severity
 from alarms.ports import Notifier, Outbox
+from alarms.sending import Attempt, InTurn, Lane, delay
 
 log = logging.getLogger(__name__)
 
 # A breach has to reach somebody within 120 s of being seen: half of that for the receivers that were meant to hear.
 UNHEARD_AFTER = timedelta(seconds=60)
 _UNHEARD_EVERY_S = 5.0
-_FIRST_BACKOFF = timedelta(seconds=5)
-_LONGEST_BACKOFF = timedelta(minutes=15)
-# A receiver that refuses everything needs a person; it is asked again once a day. Also the longest that another side
-# can put us off.
+# A receiver that refuses everything needs a person; it is asked again once a day.
 _ONCE_A_DAY = timedelta(days=1)
 # A notifier has 30 s in all; whoever overstays that is left behind.
 _SEND_WALL_S = 40.0
@@ -57,13 +54,14 @@ class Dispatcher:
         send_wall_s: float = _SEND_WALL_S,
     ) -> None:
         self._outbox = outbox
-        self._lanes = {name: _Lane(name, notifier) for name, notifier in notifiers.items()}
+        self._lanes = {name: Lane(name, notifier) for name, notifier in notifiers.items()}
         self._now = now
         self._min_severity = dict(min_severity or {})
         self._on_receiver_dead = on_receiver_dead
         self._on_change = on_change
         self._send_wall_s = send_wall_s
         self._stopping = threading.Event()
+        self._in_turn = InTurn()
         # Guards the choice of the next delivery, so that "nothing is due and nothing under way" can be said for sure.
         self._choosing = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -114,7 +112,7 @@ class Dispatcher:
             return False
         return all(self._wait_s(self._outbox.oldest_owed(name)) > 0 for name in self._lanes)
 
-    def _run_lane(self, lane: _Lane) -> None:
+    def _run_lane(self, lane: Lane) -> None:
         while not lane.stopping.is_set():
             lane.woken.clear()
             try:
@@ -128,7 +126,7 @@ class Dispatcher:
             if wait > 0:
                 lane.woken.wait(wait)
 
-    def _serve(self, lane: _Lane) -> float:
+    def _serve(self, lane: Lane) -> float:
         """Send one delivery if one is due; how many seconds there is nothing to do."""
         self._mark_sent(lane)
         with self._choosing:
@@ -152,7 +150,11 @@ class Dispatcher:
             return _LONGEST_SLEEP_S
         return min((delivery.next_attempt_at - self._now()).total_seconds(), _LONGEST_SLEEP_S)
 
-    def _deliver(self, lane: _Lane, delivery: Delivery) -> None:
+    def _deliver(self, lane: Lane, delivery: Delivery) -> None:
+        with self._in_turn():
+            self._send(lane, delivery)
+
+    def _send(self, lane: Lane, delivery: Delivery) -> None:
         try:
             delivery = self._outbox.begin(delivery, self._now())
         except OutboxError as error:
@@ -166,22 +168,22 @@ class Dispatcher:
             case PermanentError():
                 self._refused(lane, delivery, result)
             case TemporaryError():
-                at = self._now() + _delay(delivery.attempts, result.retry_after)
+                at = self._now() + delay(delivery.attempts, result.retry_after)
                 log.warning("Not delivered, trying on. receiver=%s at=%s error=%s", lane.name, at, result)
                 self._outbox.later(delivery, at, str(result), uncertain=result.uncertain)
 
-    def _attempt(self, lane: _Lane, delivery: Delivery) -> Receipt | PermanentError | TemporaryError:
+    def _attempt(self, lane: Lane, delivery: Delivery) -> Receipt | PermanentError | TemporaryError:
         lane.stuck = [attempt for attempt in lane.stuck if attempt.is_alive()]
         if len(lane.stuck) >= _MOST_STUCK:
             return TemporaryError(f"{len(lane.stuck)} earlier sends to {lane.name} have never come back")
-        attempt = _Attempt(lane, delivery, self._arrived_late)
+        attempt = Attempt(lane, delivery, self._arrived_late)
         attempt.start()
         if not attempt.over.wait(self._send_wall_s) and attempt.leave_behind():
             lane.stuck.append(attempt)
             return TemporaryError(f"{lane.name} did not answer within {self._send_wall_s:.0f} s", uncertain=True)
         return attempt.result
 
-    def _mark_sent(self, lane: _Lane) -> None:
+    def _mark_sent(self, lane: Lane) -> None:
         """Note what was accepted; kept in mind until that works, so that it is not sent again."""
         if lane.unmarked is not None:
             delivery, receipt, at = lane.unmarked
@@ -198,7 +200,7 @@ class Dispatcher:
         except OutboxError as error:
             log.warning("A late delivery could not be noted. id=%s error=%s", delivery.notification.id, error)
 
-    def _refused(self, lane: _Lane, delivery: Delivery, error: PermanentError) -> None:
+    def _refused(self, lane: Lane, delivery: Delivery, error: PermanentError) -> None:
         now = self._now()
         log.error("Refused for good. receiver=%s whole_receiver=%s error=%s", lane.name, error.whole_receiver, error)
         newly_dead = False
@@ -240,65 +242,3 @@ class Dispatcher:
         for name in receivers:
             log.warning("Sent another way. id=%s from=%s to=%s", notification.id, instead_of, name)
             self._lanes[name].woken.set()
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One receiver. `unmarked`: accepted by the other side, but not noted in the outbox yet."""
-
-    name: str
-    notifier: Notifier
-    stopping: threading.Event = field(default_factory=threading.Event)
-    woken: threading.Event = field(default_factory=threading.Event)
-    under_way: Delivery | None = None
-    unmarked: tuple[Delivery, Receipt, datetime] | None = None
-    stuck: list[_Attempt] = field(default_factory=list)
-    store_failed: bool = False
-
-    def anew(self, stopping: threading.Event) -> _Lane:
-        """The same receiver for another run, with what must not be forgotten."""
-        return _Lane(self.name, self.notifier, stopping, unmarked=self.unmarked, stuck=self.stuck)
-
-
-class _Attempt(threading.Thread):
-    """One send in a thread of its own, so that one that never ends can be left behind."""
-
-    def __init__(self, lane: _Lane, delivery: Delivery, late: Callable[[Delivery, Receipt], None]) -> None:
-        super().__init__(name=f"send {lane.name}", daemon=True)
-        self.over = threading.Event()
-        # What remains when the notifier fails in a way that it does not know itself.
-        self.result: Receipt | PermanentError | TemporaryError = TemporaryError(
-            f"the code that sends to {lane.name} failed; see the log", uncertain=True
-        )
-        self._notifier = lane.notifier
-        self._delivery = delivery
-        self._late = late
-        self._left_behind = False
-        self._ending = threading.Lock()
-
-    def run(self) -> None:
-        """Send; if that took too long but worked, say so."""
-        try:
-            self.result = self._notifier.send(self._delivery.notification)
-        except (PermanentError, TemporaryError) as error:
-            self.result = error
-        finally:
-            with self._ending:
-                self.over.set()
-        if self._left_behind and isinstance(self.result, Receipt):
-            self._late(self._delivery, self.result)
-
-    def leave_behind(self) -> bool:
-        """Wait no longer; False if it has just ended."""
-        with self._ending:
-            self._left_behind = not self.over.is_set()
-            return self._left_behind
-
-
-def _delay(attempts: int, asked: timedelta | None) -> timedelta:
-    """How long to wait after so many attempts: never shorter than the other side asked, unless that is days."""
-    jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
-    backoff = min(_FIRST_BACKOFF * (1 << min(max(attempts, 1) - 1, 10)), _LONGEST_BACKOFF) * (0.8 + 0.2 * jitter)
-    if asked is None:
-        return backoff
-    return max(backoff, min(asked, _ONCE_A_DAY) * (1 + 0.1 * jitter))

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from alarms.money import EXACT
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
@@ -86,7 +88,7 @@ class Limit:
             return self.amount
         if self.percent is None:
             raise ValueError(f"limit {self.text} is neither a percentage nor an amount")
-        return budget_amount * self.percent / 100
+        return EXACT.multiply(budget_amount, self.percent).scaleb(-2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    FloatOperation,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
 
-# 38 digits: what PostgreSQL, BigQuery and DuckDB sum in; a trap instead of a silent rounding.
-EXACT = Context(prec=38, rounding=ROUND_HALF_EVEN)
+# 38 digits: what BigQuery and DuckDB sum in. What would need more raises; nothing is rounded in silence.
+EXACT = Context(prec=38, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero, FloatOperation])
+# For what people see, never for what is stored or compared.
+DISPLAY = Context(prec=38, rounding=ROUND_HALF_EVEN)
 _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,18})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 # ISO 4217 minor units that are not 2.
@@ -66,5 +77,5 @@ def for_people(amount: Decimal, currency: str, *, beside: Decimal | None = None)
 
 
 def _rounded(amount: Decimal, digits: int) -> Decimal:
-    rounded = amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN, context=EXACT)
+    rounded = amount.quantize(Decimal(1).scaleb(-digits), context=DISPLAY)
     return abs(rounded) if rounded == 0 else rounded

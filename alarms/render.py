@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Kind, Notification, Period, Reason
-from alarms.money import EXACT, for_people
+from alarms.money import DISPLAY, EXACT, for_people
 from alarms.words import clean, duration_text, instant_text, to_ascii
 
 # SNS: "up to 100 characters"; alertmanager#2829 and others met the refusal at 100.
@@ -174,7 +174,7 @@ def _split(facts: Facts) -> str:
     text = f"{_least(facts)}{_spend(facts)}"
     if facts.amount:
         # Downwards: what is not over shows no 100.0%.
-        share = EXACT.divide(facts.spend * 100, facts.amount).quantize(Decimal("0.1"), rounding=ROUND_FLOOR)
+        share = DISPLAY.divide(facts.spend * 100, facts.amount).quantize(Decimal("0.1"), rounding=ROUND_FLOOR)
         text += f" ({share:,f}%)"
     if facts.billed is None:
         return text

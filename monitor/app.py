@@ -35,9 +35,12 @@ _HEARTBEAT_S = 10.0
 
 
 class App:
-    """Everything that runs, wired together. `last_progress` is the clock's monotonic time of the last sign of life."""
+    """Everything that runs, wired together. `last_progress` is the clock's monotonic time of the last sign of life.
 
-    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
+    `damaged`: where an earlier store was put because it could not be trusted any more.
+    """
+
+    def __init__(self, config: Config, store: Store, clock: Clock, damaged: Path | None = None) -> None:
         self.config = config
         self.last_progress = clock.monotonic()
         self.resting = True
@@ -45,6 +48,7 @@ class App:
         self._clock = clock
         self._outbox = StoredOutbox(store)
         self._broken_config: str | None = None
+        self._damaged = damaged
         self._one_at_a_time = threading.Lock()
         self._wire(config)
 
@@ -149,12 +153,12 @@ class App:
             if receiver.state == "DEAD"
         ]
         if self._broken_config is not None:
-            problem = self._broken_config
-            faults.append(
-                Fault(
-                    "config", "not reloaded", Severity.CRITICAL, "The new config is broken, the old one stays", problem
-                )
-            )
+            title = "The new config is broken, the old one stays"
+            faults.append(Fault("config", "not reloaded", Severity.CRITICAL, title, self._broken_config))
+        if self._damaged is not None:
+            title = "The store was damaged; a new one was begun"
+            detail = f"Charges are read anew from the sources; the old one is kept as {self._damaged}."
+            faults.append(Fault("store", "damaged", Severity.CRITICAL, title, detail))
         return faults
 
 
@@ -179,9 +183,7 @@ def build_notifiers(config: Config, clock: Clock) -> dict[str, Notifier]:
     timezone = ZoneInfo(config.monitor.timezone)
     for settings in config.receivers:
         try:
-            built[settings.name] = receivers_registry.create(
-                settings, now=clock.now, timezone=ZoneInfo(config.monitor.timezone)
-            )
+            built[settings.name] = receivers_registry.create(settings, now=clock.now, timezone=timezone)
         except OutsideError as error:
             problems.append(Problem(str(config.path), None, f"receiver {settings.name}", str(error)))
     if problems:

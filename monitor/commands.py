@@ -32,7 +32,7 @@ def demo(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
     from monitor import logs
-    from monitor.store.database import open_store
+    from monitor.store.mending import open_mended
 
     config, clock = _config(options), SystemClock()
     redactor = logs.set_up(logging.INFO, config)
@@ -42,12 +42,13 @@ def run(options: argparse.Namespace) -> int:
         redactor.add(*logs.secrets_in(again))
         return again
 
-    with open_store(_state_dir(options)) as store:
+    store, damaged = open_mended(_state_dir(options), clock.now())
+    with store:
         # After the lock is held: a second daemon must learn at once that it is one too many.
         from monitor.app import App
         from monitor.daemon import Daemon
 
-        return Daemon(App(config, store, clock), load_again, clock).run()
+        return Daemon(App(config, store, clock, damaged), load_again, clock).run()
 
 
 def once(options: argparse.Namespace) -> int:
@@ -55,13 +56,14 @@ def once(options: argparse.Namespace) -> int:
     from monitor import logs
     from monitor import once as report_of
     from monitor.store import facts
-    from monitor.store.database import open_store
+    from monitor.store.mending import open_mended
 
     clock = FixedClock(options.as_of) if options.as_of else SystemClock()
     now = clock.now()
     config = _config(options)
     logs.set_up(logging.ERROR, config)
-    with open_store(_state_dir(options)) as store:
+    store, damaged = open_mended(_state_dir(options), now)
+    with store:
         from monitor.app import App
 
         with store.read() as connection:
@@ -71,7 +73,7 @@ def once(options: argparse.Namespace) -> int:
                 f"--as-of {to_text(now)} lies before the last turn, {to_text(last)}: the past cannot be judged again; "
                 "use a later time or another --state-dir"
             )
-        app = App(config, store, clock)
+        app = App(config, store, clock, damaged)
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
     _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A failing source is tried again after a poll, then two, then four, but never less often than this.
 _LONGEST_BACKOFF = timedelta(minutes=15)
+# A year's messages and a bit, so that this November can be held against the last.
+_REMEMBERED = timedelta(days=400)
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Cycle:
         self._sources = {source.name: source for source in sources}
         self._settings = {settings.name: settings for settings in config.sources}
         self._store = store
+        self._outbox = outbox
         self._changed = changed
         self._progressed = progressed
         self._collector = Collector()
@@ -103,6 +106,9 @@ class Cycle:
             self._take_in(fetched, report, now, faults)
             self._progressed()
         with self._store.transaction() as tx:
+            last = facts.last_turn(tx)
+            if last is not None and last.date() != now.date():
+                self._outbox.forget(now - _REMEMBERED)
             facts.write_turn(tx, now)
             self._evaluate(tx, report, now, faults)
         self._changed()

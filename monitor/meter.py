@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
@@ -25,6 +25,7 @@ TAIL = timedelta(hours=24)
 # What a reading stamped exactly at the month's start is spread over until a later one comes: the hour it is read from.
 BUCKET = timedelta(hours=1)
 _ZERO = Decimal(0)
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 # Thousands of series share the same few intervals: one object each.
 _period = lru_cache(maxsize=16384)(Period)
 
@@ -40,27 +41,22 @@ def increments(points: Iterable[Point], base: MeterReading | None = None) -> lis
     found: list[Increment] = []
     # `at`: where the next interval starts; `booked`: what is charged up to there; `last`: what was read last; `tail`:
     # the newest value after the month's `end` that still belongs to it.
-    at = end = base.at if base else None
-    booked = last = base.value if base else _ZERO
-    tail: Decimal | None = None
-    if base is not None:
-        end = month_of(base.at).end
+    at, booked = (base.at, base.value) if base else (_NEVER, _ZERO)
+    end = month_of(at).end if base else _NEVER
+    last, tail = booked, None
     for instant, value in _in_order(points, base):
-        if end is None or at is None or instant >= end:
-            if at is not None and end is not None:
-                if instant - end < TAIL and value >= (last if tail is None else tail):
-                    tail = value
-                    continue
-                found += _closing(at, end, booked, last, tail)
+        if instant >= end:
+            if instant - end < TAIL and value >= (last if tail is None else tail):
+                tail = value
+                continue
+            found += _closing(at, end, booked, last, tail)
             month = month_of(instant)
             at, end, booked, tail = month.start, month.end, _ZERO, None
         if instant > at:
             found.append((_period(at, instant), EXACT.subtract(value, booked)))
             at, booked = instant, value
         last = value
-    if at is not None and end is not None:
-        found += _closing(at, end, booked, last, tail)
-    return found
+    return [*found, *_closing(at, end, booked, last, tail)]
 
 
 def residual(whole: Sequence[Increment], parts: Iterable[Sequence[Increment]], span: Period) -> list[Increment]:

@@ -24,6 +24,8 @@ _MOST_QUERIES = 500
 _USD_PER_METRIC = Decimal("0.00001")
 _PERIOD_S = 3600
 # More pages than the longest honest answer has: 500 metrics hourly for 455 days; a million metrics.
+_METHODS = {"GetMetricData": "get_metric_data", "ListMetrics": "list_metrics"}
+_RESULTS = {"GetMetricData": "MetricDataResults", "ListMetrics": "Metrics"}
 _MOST_PAGES = {"GetMetricData": 100, "ListMetrics": 2000}
 _NO_ANSWER = "no answer"
 _MAY_GO_ON = (_NO_ANSWER, "PartialData", "Complete")
@@ -72,7 +74,7 @@ class BillingMetrics:
         """The readings of each metric from its instant on, before `until`, oldest first; the largest of each hour."""
         found: dict[Metric, list[Point]] = {}
         # Those that start together are asked for together: a call has one start.
-        ordered = iter(sorted(since, key=lambda metric: since[metric]))
+        ordered = iter(sorted(since, key=lambda metric: (since[metric], metric)))
         while chunk := list(islice(ordered, _MOST_QUERIES)):
             found |= self._read_chunk(chunk, since[chunk[0]], until)
         for metric, start in since.items():
@@ -92,7 +94,7 @@ class BillingMetrics:
             "ScanBy": "TimestampAscending",
         }
         for page in self._pages("GetMetricData", parameters, metrics=len(chunk)):
-            for result in page.get("MetricDataResults", ()):
+            for result in page["MetricDataResults"]:
                 metric = names.get(result["Id"])
                 if metric is None:
                     raise BadDataError("CloudWatch answered GetMetricData with a metric that was not asked for")
@@ -132,12 +134,12 @@ class BillingMetrics:
 
     def _dimensions(self, filters: Collection[Mapping[str, str]]) -> Iterator[dict[str, str]]:
         for page in self._pages("ListMetrics", {**_NAMED, "Dimensions": filters}):
-            for metric in page.get("Metrics", ()):
+            for metric in page["Metrics"]:
                 yield {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
 
     def _pages(self, operation: str, parameters: dict[str, Any], *, metrics: int = 0) -> Iterator[dict[str, Any]]:
         """Every page of an answer. A server that goes round in circles is caught, and the deadline kept."""
-        call = getattr(self._client, {"GetMetricData": "get_metric_data", "ListMetrics": "list_metrics"}[operation])
+        call = getattr(self._client, _METHODS[operation])
         tokens: set[str] = set()
         while len(tokens) < _MOST_PAGES[operation]:
             if time.monotonic() > self._give_up_at:
@@ -146,6 +148,9 @@ class BillingMetrics:
             self._requested += metrics
             with translated():
                 page = call(**parameters)
+            # botocore takes an answer that was cut off, or a proxy's page, for one without content.
+            if _RESULTS[operation] not in page:
+                raise BadDataError(f"what answered {operation} was not CloudWatch, or its answer was cut off")
             yield page
             token = page.get("NextToken")
             if not token:

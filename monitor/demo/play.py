@@ -1,4 +1,4 @@
-"""Plays the story on the stage and shows what comes of it. Nothing on the screen is written down beforehand."""
+"""Plays the story on the stage and shows what comes of it: every figure, alarm and message is the monitor's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +43,11 @@ def _play(*, fast: bool) -> None:
         from monitor.demo.screen import Screen
         from monitor.demo.stage import Stage
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in _OURS:
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
             raise  # a defect of ours, which no installation cures
-        raise MissingExtraError(
-            f"The demo needs the package {error.name}: pip install 'cloud-budget-monitor[demo]'"
-        ) from error
+        install = "pip install 'cloud-budget-monitor[demo]'"
+        raise MissingExtraError(f"The demo needs the package {package}: {install}") from error
     screen = Screen(sys.stdout, pauses=not fast)
     _open(screen)
     with Stage() as stage:
@@ -82,9 +81,7 @@ def _run(stage: Stage, screen: Screen) -> None:
         for note in moment.notes:
             screen.note(note)
             screen.pause(_NEWS)
-        spend = None if budget["spend"] is None else Decimal(budget["spend"])
-        state = outcome.status["state"]
-        screen.moment(moment.turn_at, spend, Decimal(budget["amount"]), state=state, source=source)
+        screen.moment(moment.turn_at, budget, state=outcome.status["state"], source=source)
         screen.pause(_NEWS if news else _CALM)
         _tell(outcome, screen)
 
@@ -120,7 +117,7 @@ def _close(stage: Stage, screen: Screen) -> None:
     screen.pause(_NEWS)
     screen.heading("What next")
     screen.say("  monitor demo --write-config config.toml   a config to make your own")
-    screen.say("  monitor check-config --live               is it right, can each source be read?")
+    screen.say("  monitor check-config --live               is it right, and do sources answer?")
     screen.say("  docs/install.md                           run it as a service")
 
 
@@ -131,6 +128,8 @@ def _own_environment() -> Iterator[None]:
     for name in before:
         if name.startswith(_FOREIGN) or name in _FOREIGN_NAMES or name.lower().endswith("_proxy"):
             del os.environ[name]
+    # moto's import reads these files; the account says so too, but only once it is there.
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
     try:
         yield
     finally:

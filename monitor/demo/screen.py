@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import TextIO
+from typing import Any, TextIO
 
 from alarms.faults import HEALTH
 from alarms.model import AlarmStatus, Severity, Transition
 from monitor.demo.stage import Arrived
+from monitor.status.parts import money, percent_used
 
 WIDTH = 80
 _BOLD, _DIM, _RED, _GREEN, _YELLOW, _MAGENTA, _CYAN = 1, 2, 31, 32, 33, 35, 36
@@ -69,23 +70,23 @@ class Screen:
         for line in textwrap.wrap(f"▸ {text}", WIDTH, subsequent_indent="  "):
             self.say(self._paint(line, _CYAN))
 
-    def moment(self, at: datetime, spend: Decimal | None, amount: Decimal, *, state: str, source: str) -> None:
+    def moment(self, at: datetime, budget: dict[str, Any], *, state: str, source: str) -> None:
         """One line: when, spend against the budget, and how status and source stand.
 
-        `source`: its name and freshness, "" when that is FRESH.
+        `budget`: as `status --json` has it. `source`: its name and freshness, "" when that is FRESH.
         """
-        share = "-" if spend is None else f"{spend * 100 // amount}%"
-        figure = "not known" if spend is None else f"{spend:,.2f}"
-        freshness = source.rpartition(" ")[2]
-        parts = [
+        spend, percent = budget["spend"], percent_used(budget)
+        figure = "not known" if spend is None else money(spend, budget["currency"]).partition(" ")[0]
+        share = "-" if percent is None else f"{percent}%"
+        cells = [
             f"{at:%a} {at.day:>2} {at:%b %H:%M}",
-            self._bar(spend or Decimal(0), amount),
+            self._bar(Decimal(spend or "0"), Decimal(budget["amount"])),
             f"{figure:>10}",
             f"{share:>4}",
             self._paint(f"{state:<8}", _STATES[state]),
-            self._paint(source, _FRESHNESS.get(freshness, _MAGENTA)),
+            self._paint(source, _FRESHNESS.get(source.rpartition(" ")[2], _MAGENTA)),
         ]
-        self.say(" ".join(parts).rstrip())
+        self.say(" ".join(cells).rstrip())
 
     def transition(self, change: Transition) -> None:
         """One line for an alarm that has changed."""

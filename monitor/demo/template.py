@@ -9,8 +9,6 @@ from pathlib import Path
 
 from monitor.errors import ExitCode, UserError
 
-_NAME = "config.toml"
-
 
 def write_config(path: Path) -> int:
     """Leave the shipped config there and tell what to do next; the exit code. Raises UserError."""
@@ -32,8 +30,5 @@ def write_config(path: Path) -> int:
 
 
 def shipped_config() -> str:
-    """The text of the config.toml that is shipped: beside this module when installed, in a checkout at its root."""
-    here = Path(__file__).resolve()
-    installed = here.with_name(_NAME)
-    path = installed if installed.exists() else here.parents[2] / _NAME
-    return path.read_text(encoding="utf-8")
+    """The text of the config.toml that is shipped; here is a link to it, and in a wheel a copy."""
+    return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")

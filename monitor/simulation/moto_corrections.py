@@ -87,19 +87,21 @@ def _get_metric_data(self: Any) -> ActionResult:
         page = points[max(0, first - seen) : max(0, first + room - seen)]
         more = seen + len(points) > first + room
         seen += len(points)
-        results.append(
-            {
-                "id": query["Id"],
-                "label": query.get("Label") or query["MetricStat"]["Metric"]["MetricName"],
-                "timestamps": [instant for instant, _ in page],
-                "values": [value for _, value in page],
-                "status_code": "PartialData" if more else "Complete",
-            }
-        )
+        results.append(_result(query, page, "PartialData" if more else "Complete"))
     answer: dict[str, Any] = {"MetricDataResults": results}
     if seen > first + room:
         answer["NextToken"] = str(first + room)
     return ActionResult(answer)
+
+
+def _result(query: Any, points: Sequence[tuple[datetime, Any]], status: str) -> dict[str, Any]:
+    return {
+        "id": query["Id"],
+        "label": query.get("Label") or query["MetricStat"]["Metric"]["MetricName"],
+        "timestamps": [instant for instant, _ in points],
+        "values": [value for _, value in points],
+        "status_code": status,
+    }
 
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...]]

@@ -94,9 +94,7 @@ class AwsCloudWatch:
         end = window.period.end
         closed = end == month_of(end).start
         metered = self._metered(window.meters)
-        base = metered.get(TOTAL)
-        if base is not None and not month_of(base.at).start < base.at <= end:
-            base = None
+        base = _total_base(metered, end)
         month = month_of(base.at if base else window.period.start).start
         until = end + (TAIL if closed else _SECOND)
         total = reader.read({TOTAL: base.at if base else month - _LOOK_BACK}, until)[TOTAL]
@@ -211,6 +209,12 @@ class AwsCloudWatch:
             if currency == self._settings.currency:
                 found[account, service] = reading
         return found
+
+
+def _total_base(metered: Mapping[Counter, MeterReading], end: datetime) -> MeterReading | None:
+    """From where the total is continued; the start of its month is none, the tail of the month before ends there."""
+    base = metered.get(TOTAL)
+    return base if base is not None and month_of(base.at).start < base.at <= end else None
 
 
 def _bases(

@@ -17,6 +17,7 @@ import pytest
 
 from alarms.clients.aws import AwsSettings, make_client, translated
 from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError
+from tests.fakes.fault_server import FaultServer, reset_unanswered
 
 SECRET = "canary-secret-key"
 
@@ -26,7 +27,6 @@ class Stub:
 
     def __init__(self) -> None:
         self.status, self.body, self.headers = 200, b"{}", {}  # type: ignore[var-annotated] # filled by tests
-        self.missing = 0
         self.asked: list[dict[str, str]] = []
         stub = self
 
@@ -38,10 +38,9 @@ class Stub:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body) + stub.missing))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-                self.close_connection = True
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -190,10 +189,9 @@ def test_endpoint_that_is_no_url() -> None:
         list_metrics("not a url")
 
 
-def test_answer_that_is_cut_off(stub: Stub) -> None:
-    stub.missing = 10
-    stub.body = b'{"Metrics": ['
-    error = failure(list_metrics(stub.url))
+def test_connection_that_is_closed_without_an_answer() -> None:
+    with FaultServer(reset_unanswered) as server:
+        error = failure(list_metrics(f"http://127.0.0.1:{server.port}"))
     assert isinstance(error, TemporaryError)
     assert error.uncertain
 

@@ -1,6 +1,6 @@
 """Starts the real command again and again, paying for its imports once, and kills it on demand.
 
-Reads one JSON line {"arguments": [...], "kill_after_s": 0.2 or null} for each child, answers {"killed": ..., "code": n}.
+Reads a JSON line {"arguments": [...], "kill_after_s": 0.2 or null} for each child, answers {"killed": ..., "code": n}.
 The child is a process of its own, forked from one that has only imported; SIGKILL ends it like any other.
 """
 

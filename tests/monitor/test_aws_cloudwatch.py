@@ -1,4 +1,4 @@
-"""The AWS source through real boto3: against moto (corrected) and against an indexed server that can be told to fail."""
+"""The AWS source through real boto3: against moto, corrected, and against a server that can be told to fail."""
 
 from __future__ import annotations
 
@@ -159,11 +159,11 @@ def fault(operation: str, **changes: Any) -> Fault:
     dimensions = changes.pop("dimensions", 1)
 
     def change(asked: str, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-        for query, result in zip(
-            request.get("MetricDataQueries", ()), answer.get("MetricDataResults", ()), strict=True
-        ):
-            if asked == operation and len(query["MetricStat"]["Metric"]["Dimensions"]) == dimensions:
-                result |= changes
+        if asked != operation:
+            return answer
+        for query, result in zip(request["MetricDataQueries"], answer["MetricDataResults"], strict=True):
+            if len(query["MetricStat"]["Metric"]["Dimensions"]) == dimensions:
+                result.update(changes)
         return answer
 
     return change
@@ -192,6 +192,14 @@ def test_part_that_is_not_whole_stays_in_the_remainder_and_is_named(indexed: Ind
     batch = read("06-03T00", by=["service"])
     assert shown(batch) == ["/(unattributed) 06-01T00 06-02T00 100.0"]
     assert batch.missing == ("service AmazonEC2",)
+
+
+@pytest.mark.parametrize("operation", ["GetMetricData", "ListMetrics"])
+def test_answer_of_something_else_is_not_taken_for_an_empty_one(indexed: IndexedCloudWatch, operation: str) -> None:
+    indexed.publish(at("06-02T00"), "100")
+    indexed.every_time.append(lambda asked, *_: {"html": "welcome to the hotel"} if asked == operation else None)
+    with pytest.raises(BadDataError, match=f"what answered {operation} was not CloudWatch"):
+        read("06-03T00", by=["service"])
 
 
 def test_metric_that_is_left_out_of_the_answer_is_not_taken_for_nothing(indexed: IndexedCloudWatch) -> None:
@@ -224,7 +232,7 @@ def test_floats_become_the_amounts_that_were_meant(indexed: IndexedCloudWatch) -
 
 def test_server_that_pages_in_circles_is_caught(indexed: IndexedCloudWatch) -> None:
     indexed.publish(at("06-02T00"), "100")
-    indexed.every_time.append(lambda operation, request, answer: {**answer, "NextToken": "again"})
+    indexed.every_time.append(lambda operation, request, answer: {**answer, "NextToken": "0"})
     with pytest.raises(BadDataError, match="pages without end"):
         read("06-03T00")
 
@@ -303,10 +311,10 @@ def test_credit_is_a_negative_charge_where_it_was_seen(indexed: IndexedCloudWatc
     ]
 
 
-def publish(service: IndexedCloudWatch, *texts: str, **dimensions: str) -> None:
+def publish(cloudwatch: IndexedCloudWatch, *texts: str, **dimensions: str) -> None:
     for text in texts:
         instant, value = text.split()
-        service.publish(at(instant), value, **dimensions)
+        cloudwatch.publish(at(instant), value, **dimensions)
 
 
 def test_second_look_continues_from_the_last_settled_reading(indexed: IndexedCloudWatch) -> None:

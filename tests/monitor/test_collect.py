@@ -53,7 +53,7 @@ def failing(error: Exception) -> Callable[[], Batch]:
 
 
 def collect(collector: Collector, *sources: Source, windows: int = 1) -> list[Fetched]:
-    return list(collector.collect({source: (WINDOW,) * windows for source in sources}))
+    return list(collector.collect(dict.fromkeys(sources, (WINDOW,) * windows)))
 
 
 def test_every_source_is_heard_whatever_happens_to_the_others() -> None:

@@ -30,7 +30,7 @@ bash -eu /rig/start.sh
 saw start "$(systemctl is-active $unit)"
 is_active || exit 1
 until_true 60 has_turned_since ""
-until_true 60 has_mail 1
+until_true 60 has_mail 2
 saw turn "$(turn_of)"
 saw mails "$(mail_count)"
 saw user "$(stat -c %U /proc/"$(property $unit MainPID)")"

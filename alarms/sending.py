@@ -1,0 +1,109 @@
+"""One send: in a thread of its own, in turn with the others where that costs nothing, and how long to wait after it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from alarms.errors import PermanentError, TemporaryError
+from alarms.model import Delivery, Receipt
+from alarms.ports import Notifier
+
+_FIRST_BACKOFF = timedelta(seconds=5)
+# Short, since a receiver that is back must hear of the next breach within two minutes; one that wants to be left alone
+# says so with Retry-After.
+_LONGEST_BACKOFF = timedelta(seconds=60)
+# The longest that another side can put us off.
+_LONGEST_ASKED = timedelta(days=1)
+# How long a send waits for the one before it to be noted.
+_PATIENCE_S = 0.25
+
+
+@dataclass(slots=True)
+class Lane:
+    """One receiver. `unmarked`: accepted by the other side, but not noted in the outbox yet."""
+
+    name: str
+    notifier: Notifier
+    stopping: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
+    under_way: Delivery | None = None
+    unmarked: tuple[Delivery, Receipt, datetime] | None = None
+    stuck: list[Attempt] = field(default_factory=list)
+    store_failed: bool = False
+
+    def anew(self, stopping: threading.Event) -> Lane:
+        """The same receiver for another run, with what must not be forgotten."""
+        return Lane(self.name, self.notifier, stopping, unmarked=self.unmarked, stuck=self.stuck)
+
+
+class Attempt(threading.Thread):
+    """One send in a thread of its own, so that one that never ends can be left behind."""
+
+    def __init__(self, lane: Lane, delivery: Delivery, late: Callable[[Delivery, Receipt], None]) -> None:
+        super().__init__(name=f"send {lane.name}", daemon=True)
+        self.over = threading.Event()
+        # What remains when the notifier fails in a way that it does not know itself.
+        self.result: Receipt | PermanentError | TemporaryError = TemporaryError(
+            f"the code that sends to {lane.name} failed; see the log", uncertain=True
+        )
+        self._notifier = lane.notifier
+        self._delivery = delivery
+        self._late = late
+        self._left_behind = False
+        self._ending = threading.Lock()
+
+    def run(self) -> None:
+        """Send; if that took too long but worked, say so."""
+        try:
+            self.result = self._notifier.send(self._delivery.notification)
+        except (PermanentError, TemporaryError) as error:
+            self.result = error
+        finally:
+            with self._ending:
+                self.over.set()
+        if self._left_behind and isinstance(self.result, Receipt):
+            self._late(self._delivery, self.result)
+
+    def leave_behind(self) -> bool:
+        """Wait no longer; False if it has just ended."""
+        with self._ending:
+            self._left_behind = not self.over.is_set()
+            return self._left_behind
+
+
+def delay(attempts: int, asked: timedelta | None) -> timedelta:
+    """How long to wait after so many attempts: never shorter than the other side asked, unless that is days."""
+    jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
+    backoff = min(_FIRST_BACKOFF * (1 << min(max(attempts, 1) - 1, 10)), _LONGEST_BACKOFF) * (0.8 + 0.2 * jitter)
+    if asked is None:
+        return backoff
+    return max(backoff, min(asked, _LONGEST_ASKED) * (1 + 0.1 * jitter))
+
+
+class InTurn:
+    """Lets one send at a time be between "accepted" and "noted": a kill then costs one repeat, not one per receiver.
+
+    Only as long as none is slow: whoever has waited for a moment goes ahead, and so does everyone until that one ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slow = threading.Event()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the turn, or go ahead without."""
+        mine = self._lock.acquire(timeout=0.0 if self._slow.is_set() else _PATIENCE_S)
+        if not mine:
+            self._slow.set()
+        try:
+            yield
+        finally:
+            if mine:
+                self._slow.clear()
+                self._lock.release()
