@@ -15,8 +15,8 @@ _SPACE = re.compile(r"[ \t]*+")
 _PART = re.compile(r"""[ \t]*+(?:(?P<bare>[\w-]++)|"(?P<basic>(?:[^"\\\n]|\\.)*+)"|'(?P<literal>[^'\n]*+)')[ \t]*+""")
 # Three quotes close a multi-line string, and up to two more before them belong to it.
 _SCALAR = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+"""(?:"{0,2})'
-    r"|'''(?:[^']|'(?!''))*+'''(?:'{0,2})"
+    r'"""(?:[^"\\]|\\.|"(?!""))*"""(?:"{0,2})'
+    r"|'''(?:[^']|'(?!''))*'''(?:'{0,2})"
     r'|"(?:[^"\\\n]|\\.)*+"'
     r"|'[^'\n]*+'"
     r"|[^,\]}#\n]++",

@@ -96,7 +96,8 @@ class AwsCloudWatch:
         metered = self._metered(window.meters)
         base = _total_base(metered, end)
         month = month_of(base.at if base else window.period.start).start
-        until = end + (TAIL if closed else _SECOND)
+        # Beyond the tail, so that a parent's newest reading does not cut off those of its parts.
+        until = end + (TAIL + _SETTLED if closed else _SECOND)
         total = reader.read({TOTAL: base.at if base else month - _LOOK_BACK}, until)[TOTAL]
         self._check_total(reader)
         first = base.at + _SECOND if base else month

@@ -149,9 +149,10 @@ def _native(row: dict[str, Any]) -> _Row:
 def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
     daemon, cost = status["daemon"], status["self_cost"]
     runs = "running" if daemon["running"] else "not running"
+    spent = money(cost["usd_this_month"], "USD", beside="0")
     lines = [
         f"Daemon {runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {_local(now, status['timezone'])}.",
-        f"Watching has cost {money(cost['usd_this_month'], 'USD')} this month, in {cost['calls_this_month']} calls.",
+        f"Watching has cost {spent} this month, in {cost['calls_this_month']} calls.",
     ]
     return [line for text in lines for line in textwrap.wrap(text, _WIDTH)]
 

@@ -63,11 +63,6 @@ def test_one_store_a_directory_even_within_a_process(tmp_path: Path) -> None:
     open_store(tmp_path).close()
 
 
-def test_asking_about_an_absent_store_creates_nothing(tmp_path: Path) -> None:
-    os.close(lock.acquire(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_every_connection_syncs_fully_and_checks_what_it_reads(tmp_path: Path) -> None:
     with (
         open_store(tmp_path) as store,
