@@ -112,7 +112,7 @@ class App:
 
     def heartbeat(self, report: TurnReport) -> None:
         """Ping the dead man's switch if every source was read: silence there is the alarm."""
-        if self.config.monitor.heartbeat_url is None or not report.all_read:
+        if self.config.monitor.heartbeat_url is None or report.unread:
             return
         try:
             # A dead man's switch may well stand in the own network; only the operator writes this address.

@@ -77,7 +77,7 @@ def once(options: argparse.Namespace) -> int:
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
     _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))
-    return ExitCode.OK if report.all_read else ExitCode.TEMPORARY
+    return ExitCode.OK if report.no_failure else ExitCode.TEMPORARY
 
 
 def check_config(options: argparse.Namespace) -> int:

@@ -48,23 +48,27 @@ class SourceReport:
 
 @dataclass(slots=True)
 class TurnReport:
-    """What a turn did; `notifications` are ids with their receivers."""
+    """What a turn did; `notifications` are ids with their receivers.
+
+    `unread`: sources whose last read failed, lacked parts or never was, whether or not it was in this turn.
+    """
 
     turn: datetime
     sources: dict[str, SourceReport] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     notifications: list[tuple[str, str]] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
 
     @property
-    def all_read(self) -> bool:
-        """Whether no source failed."""
+    def no_failure(self) -> bool:
+        """Whether every source that was asked in this turn answered."""
         return all(source.ok for source in self.sources.values())
 
     @property
     def summary(self) -> str:
         """One line for systemd's STATUS."""
-        failed = [source.name for source in self.sources.values() if not source.ok]
-        return f"last turn {to_text(self.turn)}" + (f"; failed: {', '.join(failed)}" if failed else "")
+        unread = f"; not read: {', '.join(self.unread)}" if self.unread else ""
+        return f"last turn {to_text(self.turn)}{unread}"
 
 
 class Cycle:
@@ -111,6 +115,8 @@ class Cycle:
                 self._outbox.forget(now - _REMEMBERED)
             facts.write_turn(tx, now)
             self._evaluate(tx, report, now, faults)
+            clocks = facts.read_clocks(tx)
+            report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name)))
         self._changed()
         self._progressed()
         return report
@@ -177,6 +183,10 @@ class Cycle:
         step = self._evaluator.evaluate(tx, now, faults)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
+
+
+def _was_read(clock: SourceClock | None) -> bool:
+    return clock is not None and clock.last_poll is not None and not clock.failures and not clock.missing
 
 
 def _log_change(before: SourceClock, after: SourceClock) -> None:

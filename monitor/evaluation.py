@@ -7,12 +7,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
 from alarms.model import Alarm, AlarmKey, AlarmStatus, Period, Reading, Severity
 from alarms.state import Situation, Step, advance, retire
+from alarms.words import duration_text
 from monitor import facts_document
 from monitor.clock import from_text
 from monitor.config.model import Config
@@ -222,8 +223,8 @@ def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault |
     elif freshness is Freshness.STALE:
         title, what = f"Source {name} is stale", "stale"
         detail = (
-            f"Its newest data is {_hours(data_age(source, now))} old, it was last read {_hours(poll_age(source, now))} "
-            f"ago. Every figure from it may be too low.{said}"
+            f"Its newest data is {duration_text(data_age(source, now))} old, it was last read "
+            f"{duration_text(poll_age(source, now))} ago. Every figure from it may be too low.{said}"
         )
     elif freshness is Freshness.PARTIAL:
         missing = ", ".join(source["missing"][:_SHOWN]) + (" and more" if len(source["missing"]) > _SHOWN else "")
@@ -232,7 +233,3 @@ def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault |
     else:
         return None
     return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)
-
-
-def _hours(age: timedelta) -> str:
-    return f"{int(age.total_seconds() // 3600)} h"

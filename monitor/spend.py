@@ -64,6 +64,8 @@ def group(totals: Iterable[DayTotal], by: str, partial: frozenset[str]) -> list[
         row.billed = EXACT.add(row.billed, item.billed)
         row.billed_until = max(row.billed_until, item.until)
         row.lower_bound = row.lower_bound or item.series.source in partial
+    # What remains of a total may cancel out over the days: then there is nothing unattributed.
+    rows = {key: row for key, row in rows.items() if row.billed or row.key != UNATTRIBUTED}
     if by == "day":
         return sorted(rows.values(), key=lambda row: (row.key, row.currency))
     return sorted(rows.values(), key=lambda row: (row.currency, -row.billed, row.key))

@@ -112,14 +112,13 @@ class AwsCloudWatch:
         charges, replaces = tree.charges(self.name, self._settings.currency, end)
         for counter in gone | {(account, UNATTRIBUTED) for account, _ in gone}:
             replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(month, end))
-        meters = {} if closed else _next_meters(tree, reader, gone, month)
         return Batch(
             tuple(charges),
             replaces,
             total[-1][0],
             rejected=reader.rejected,
             missing=tuple(sorted(map(_named, reader.failed))),
-            meters={self._key(counter): reading for counter, reading in meters.items()},
+            meters={} if closed else self._next_meters(tree, reader, gone, month),
             use=reader.use,
         )
 
@@ -190,6 +189,18 @@ class AwsCloudWatch:
                 f"{self._settings.currency}: change its currency"
             )
 
+    def _next_meters(
+        self, tree: Tree, reader: BillingMetrics, gone: Collection[Counter], month: datetime
+    ) -> dict[str, MeterReading]:
+        """What to continue from next time; what could not be read from the month's start, and the rest as this time."""
+        broken = _broken(reader)
+        if broken:
+            readings = dict.fromkeys(broken if tree.continued else broken | {TOTAL}, MeterReading(month, _ZERO))
+        else:
+            # Those of a month that is over do not count as known any more.
+            readings = tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
+        return {self._key(counter): reading for counter, reading in readings.items()}
+
     def _months_before(self, instant: datetime, now: datetime) -> list[Period]:
         """Months that start before the instant and are within `backfill`, newest first."""
         found = []
@@ -230,18 +241,6 @@ def _bases(
             if parent is not None and reading is not None and month < reading.at <= parent.at:
                 bases[part] = reading
     return bases
-
-
-def _next_meters(
-    tree: Tree, reader: BillingMetrics, gone: Collection[Counter], month: datetime
-) -> dict[Counter, MeterReading]:
-    """What to continue from next time; what could not be read from the month's start, and the rest as this time."""
-    broken = _broken(reader)
-    if broken:
-        again = broken if tree.continued else broken | {TOTAL}
-        return dict.fromkeys(again, MeterReading(month, _ZERO))
-    # Of a month that is over, so that they do not count as known any more.
-    return tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
 
 
 def _broken(reader: BillingMetrics) -> frozenset[Counter]:
