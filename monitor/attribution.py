@@ -89,8 +89,8 @@ class Tree:
 
         To be asked again after `read_again`, until there are none.
         """
-        open_groups = [group for group in self._groups if group.parent in self._bases.keys() - self._again]
-        late = [group for group in open_groups if self._is_late(group)]
+        open_parents = self._bases.keys() - self._again
+        late = [group for group in self._groups if group.parent in open_parents and self._is_late(group)]
         self._again |= {group.parent for group in late}
         return {counter for group in late for counter in (group.parent, *group.parts)}
 
@@ -172,9 +172,13 @@ class Tree:
                 base = self._bases.get(part)
                 if base is None or base.at < cut:
                     return True
-            elif part not in self._reread and any(self._month <= p.start < cut for p, _ in self._increments[part]):
+            elif part not in self._reread and self._first_start(part, cut) < cut:
                 return True
         return False
+
+    def _first_start(self, counter: Counter, none: datetime) -> datetime:
+        """Where its first charge of the month starts; `none` if it has none."""
+        return next((period.start for period, _ in self._increments[counter] if period.start >= self._month), none)
 
     def _starting_in(self, window: Period, counter: Counter) -> list[Increment]:
         start, end = window.start, window.end

@@ -31,9 +31,10 @@ def demo(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
-    from monitor import logs
+    from monitor import logs, signals
     from monitor.store.mending import open_mended
 
+    signals.hold()
     config, clock = _config(options), SystemClock()
     redactor = logs.set_up(logging.INFO, config)
 

@@ -1,7 +1,7 @@
 """One turn: collect -> ledger -> readings -> evaluate -> one transaction -> (the dispatcher sends).
 
 Each source's answer is committed as it arrives, together with what it does to the alarms and the messages that follow,
-so that a slow source holds up nothing. A last transaction does what only time does: periods end, data grows stale.
+so that a slow source holds up nothing. The last one also does what only time does: periods end, data grows stale.
 """
 
 from __future__ import annotations
@@ -106,19 +106,18 @@ class Cycle:
         report = TurnReport(now)
         work = self._work(now, everything=everything)
         self._progressed()
+        awaited = {source.name for source in work}
         for fetched in self._collector.collect(work):
-            self._take_in(fetched, report, now, faults)
+            if fetched.last:
+                awaited.discard(fetched.source)
+            # With the last answer the turn is over: evaluating a second time would tell nothing new.
+            self._take_in(fetched, report, now, faults, over=not awaited)
             self._progressed()
-        with self._store.transaction() as tx:
-            last = facts.last_turn(tx)
-            if last is not None and last.date() != now.date():
-                self._outbox.forget(now - _REMEMBERED)
-            facts.write_turn(tx, now)
-            self._evaluate(tx, report, now, faults)
-            clocks = facts.read_clocks(tx)
-            report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name)))
-        self._changed()
-        self._progressed()
+        if awaited or not work:
+            with self._store.transaction() as tx:
+                self._finish(tx, report, now, faults)
+            self._changed()
+            self._progressed()
         return report
 
     def _work(self, now: datetime, *, everything: bool) -> dict[BillingSource, Sequence[Window]]:
@@ -131,19 +130,23 @@ class Cycle:
                     work[source] = source.windows(now, charges.meters(tx, name), clock.filled_since)
         return work
 
-    def _take_in(self, fetched: Fetched, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
-        """Commit what one source brought, and everything that follows from it."""
+    def _take_in(
+        self, fetched: Fetched, report: TurnReport, now: datetime, faults: Sequence[Fault], *, over: bool
+    ) -> None:
+        """Commit what one source brought, and everything that follows from it; if the turn is over then, its end too."""
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
         try:
             with self._store.transaction() as tx:
                 clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
                 moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
                 facts.write_clock(tx, moved_on)
-                if fetched.running:
+                if over:
+                    self._finish(tx, report, now, faults)
+                elif fetched.running:
                     self._evaluate(tx, report, now, faults)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network.
-            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults)
+            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults, over=over)
         _log_change(clock, moved_on)
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
@@ -178,6 +181,16 @@ class Cycle:
             missing=batch.missing,
             error=None,
         )
+
+    def _finish(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+        """What only time does: periods end, data grows stale, old messages are forgotten."""
+        last = facts.last_turn(tx)
+        if last is not None and last.date() != now.date():
+            self._outbox.forget(now - _REMEMBERED)
+        facts.write_turn(tx, now)
+        self._evaluate(tx, report, now, faults)
+        clocks = facts.read_clocks(tx)
+        report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name)))
 
     def _evaluate(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
         step = self._evaluator.evaluate(tx, now, faults)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor import systemd
+from monitor import signals, systemd
 from monitor.app import App
 from monitor.clock import Clock
 from monitor.config import Config
@@ -34,9 +33,6 @@ class Daemon:
         self._app = app
         self._load = load
         self._clock = clock
-        self._wake = threading.Event()
-        self._stopping = False
-        self._reload = False
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
             # A late run is better than a lost one, and one run makes up for all that were missed (a suspended
@@ -46,8 +42,7 @@ class Daemon:
 
     def run(self) -> int:
         """Block until told to stop; the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        signals.hold()
         self._app.start()
         self._scheduler.add_listener(self._on_turn_error, EVENT_JOB_ERROR)
         self._schedule_turns()
@@ -56,20 +51,9 @@ class Daemon:
         self._scheduler.start()
         systemd.notify(READY="1", STATUS="first turn under way")
         log.info("Watching. sources=%d budgets=%d", len(self._app.config.sources), len(self._app.config.budgets))
-        while not self._stopping:
-            self._wake.wait()
-            self._wake.clear()
-            if self._reload and not self._stopping:
-                self._reload = False
-                self._reload_config()
+        while signals.wait() == signal.SIGHUP:
+            self._reload_config()
         return self._stop()
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._stopping = True
-        self._wake.set()
 
     def _schedule_turns(self) -> None:
         self._scheduler.add_job(

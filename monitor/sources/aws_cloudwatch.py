@@ -171,7 +171,7 @@ class AwsCloudWatch:
 
     def _reader(self) -> BillingMetrics:
         if self._client is None:
-            self._client = make_client("cloudwatch", self._settings, retries=_RETRIES)
+            self._client = make_client("cloudwatch", self._settings, retries=_RETRIES, validation=False)
         return BillingMetrics(self._client, self._settings.currency, seconds=DEADLINE_S)
 
     def _check_total(self, reader: BillingMetrics) -> None:

@@ -13,7 +13,7 @@ from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import Batch, Charge, MeterReading, Series
-from monitor.store.rollup import DayChange, verified_days, write_days
+from monitor.store.rollup import DayChange, verified_days, verified_totals, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
     Table,
@@ -72,7 +72,7 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
 def totals_by_series(connection: sqlite3.Connection, period: Period) -> dict[Series, Decimal]:
     """What each series cost on the UTC days that start in the period; a series without a charge there is absent."""
     sums: dict[int, Decimal] = {}
-    for rows in verified_days(connection, period.start, period.end):
+    for rows in verified_totals(connection, period.start, period.end):
         for _, series_id, billed_cost, _, _ in rows:
             sums[series_id] = EXACT.add(sums.get(series_id, _ZERO), Decimal(billed_cost))
     known = _all_series(connection)
@@ -96,8 +96,9 @@ def known_series(connection: sqlite3.Connection) -> list[Series]:
 
 def meters(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:
     """The last reading of each counter of a source that needs no second look."""
-    rows = connection.execute(_METER.select + "WHERE source = ?", (source,))
-    return {key: MeterReading(from_micros(at), Decimal(value)) for _, key, at, value in map(_METER.verified, rows)}
+    rows = connection.execute(_METER.select + "WHERE source = ?", (source,)).fetchall()
+    _METER.verify_all(rows)
+    return {key: MeterReading(from_micros(at), Decimal(value)) for _, key, at, value, _ in rows}
 
 
 _ZERO = Decimal(0)
@@ -215,8 +216,9 @@ def _stored(
     last = until + -until % MICROSECONDS_PER_DAY
     revisions: dict[tuple[int, int], int] = {}
     costs: _Costs = {}
-    for row in tx.execute(_CHARGES_BETWEEN, (series_id, first, last)):
-        _, start, end, revision, billed_cost, withdrawn, _ = _CHARGE.verified(row)
+    rows = tx.execute(_CHARGES_BETWEEN, (series_id, first, last)).fetchall()
+    _CHARGE.verify_all(rows)
+    for _, start, end, revision, billed_cost, withdrawn, *_ in rows:
         revisions[start, end] = revision
         costs[start, end] = None if withdrawn else billed_cost
     return revisions, costs

@@ -1,4 +1,7 @@
-"""What each series cost on each UTC day: kept in the transaction that changes the charges, verified when read."""
+"""What each series cost on each UTC day and in each UTC month: kept in the transaction that changes the charges.
+
+Verified when read: each row by its checksum, and all of a day or month by how many there are.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,27 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import reduce
 from operator import xor
+from typing import Any
 
-from monitor.store.rows import Table, first_day_from
+from alarms.money import EXACT, plain
+from monitor.store.rows import Table, Value, first_day_from, month_of_day
 
 _DAY_TOTAL = Table("day_total", ("day", "series_id", "billed_cost", "until"), key=2)
 _DAY_TALLY = Table("day_tally", ("day", "count", "digest"))
+# `month`: the number of its first day; `days`: how many days of it have a total.
+_MONTH_TOTAL = Table("month_total", ("month", "series_id", "billed_cost", "days"), key=2)
+_MONTH_TALLY = Table("month_tally", ("month", "count", "digest"))
 
-_ONE_DAY_TOTAL = _DAY_TOTAL.select + "WHERE day = ? AND series_id = ?"
-_WHOLE_DAY = _DAY_TOTAL.select + "WHERE day = ? ORDER BY series_id"
 # The days that either table knows: no more than those need to be looked for.
 _EXTENT = """SELECT min(day), max(day) FROM (
     SELECT min(day) AS day FROM day_total UNION ALL SELECT max(day) FROM day_total
     UNION ALL SELECT min(day) FROM day_tally UNION ALL SELECT max(day) FROM day_tally)"""
-_ONE_TALLY = _DAY_TALLY.select + "WHERE day = ?"
 
-# day, series_id, billed_cost, until, checksum
-DayRow = tuple[int, int, str, int, int]
+# day or month, series_id, billed_cost, until or days, checksum
+TotalRow = tuple[int, int, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +43,122 @@ class DayChange:
     until: int
 
 
-def write_days(tx: sqlite3.Connection, days: Iterable[DayChange]) -> None:
+def write_days(tx: sqlite3.Connection, changes: Iterable[DayChange]) -> None:
     """Put new totals in place of the old. Raises CorruptRowError when the old are not those that are stored."""
-    tallies: dict[int, tuple[int, int]] = {}
-    for day in sorted(days, key=lambda d: (d.day, d.series_id)):
-        count, digest = tallies.get(day.day) or _tally(tx, day.day)
-        old = tx.execute(_ONE_DAY_TOTAL, (day.day, day.series_id)).fetchone()
+    days = _Rollup(tx, _DAY_TOTAL, _DAY_TALLY)
+    months: dict[tuple[int, int], list[DayChange]] = {}
+    for change in sorted(changes, key=lambda c: (c.day, c.series_id)):
+        old = days.stored(change.day, change.series_id)
         # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
-        if (None if old is None else _DAY_TOTAL.verified(old)[2]) != day.before:
-            raise _DAY_TOTAL.corrupt(day.day, day.series_id)
+        if (None if old is None else old[2]) != change.before:
+            raise _DAY_TOTAL.corrupt(change.day, change.series_id)
+        new = None if change.after is None else (change.day, change.series_id, change.after, change.until)
+        days.put(old, new)
+        months.setdefault((month_of_day(change.day)[0], change.series_id), []).append(change)
+    days.finish()
+    _write_months(tx, months)
+
+
+def verified_days(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[TotalRow]]:
+    """The totals of each day that starts in [since, until): each row verified, none missing."""
+    days = _Rollup(connection, _DAY_TOTAL, _DAY_TALLY)
+    for day in _known(connection, since, until):
+        yield days.all_of(day)
+
+
+def verified_totals(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[TotalRow]]:
+    """The same, with months that lie in [since, until) whole as one."""
+    days = _Rollup(connection, _DAY_TOTAL, _DAY_TALLY)
+    months = _Rollup(connection, _MONTH_TOTAL, _MONTH_TALLY)
+    first, end = first_day_from(since), first_day_from(until)
+    summed: set[int] = set()
+    for day in _known(connection, since, until):
+        month, following = month_of_day(day)
+        if first > month or following > end:
+            yield days.all_of(day)
+        elif month not in summed:
+            summed.add(month)
+            yield months.all_of(month)
+
+
+class _Rollup:
+    """One table of totals, and the tallies of its days or months: how many rows each has, and their checksums' XOR."""
+
+    def __init__(self, connection: sqlite3.Connection, totals: Table, tallies: Table) -> None:
+        self._connection = connection
+        self._totals = totals
+        self._tallies = tallies
+        self._changed: dict[int, tuple[int, int]] = {}
+        number = totals.columns[0]
+        self._one = totals.select + f"WHERE {number} = ? AND series_id = ?"
+        self._all = totals.select + f"WHERE {number} = ? ORDER BY series_id"
+        self._tally = tallies.select + f"WHERE {number} = ?"
+        # Names come from constants of this program alone.
+        self._delete = f"DELETE FROM {totals.name} WHERE {number} = ? AND series_id = ?"  # noqa: S608
+        self._replace = totals.replace
+
+    def stored(self, number: int, series_id: int) -> tuple[Any, ...] | None:
+        """One row with its checksum, verified."""
+        row = self._connection.execute(self._one, (number, series_id)).fetchone()
+        if row is not None:
+            self._totals.verified(row)
+        return None if row is None else tuple(row)
+
+    def put(self, old: tuple[Any, ...] | None, new: tuple[Value, ...] | None) -> None:
+        """Put a row in place of the stored one; None: there is none."""
+        named = old or new
+        if named is None:
+            return
+        number = int(named[0])
+        count, digest = self._changed.get(number) or self._tallied(number)
         if old is not None:
             count, digest = count - 1, digest ^ old[-1]
-        if day.after is None:
-            tx.execute("DELETE FROM day_total WHERE day = ? AND series_id = ?", (day.day, day.series_id))
+        if new is None:
+            self._connection.execute(self._delete, named[:2])
         else:
-            new = _DAY_TOTAL.seal(day.day, day.series_id, day.after, day.until)
-            count, digest = count + 1, digest ^ int(new[-1] or 0)
-            tx.execute(_DAY_TOTAL.replace, new)
-        tallies[day.day] = (count, digest)
-    tx.executemany(_DAY_TALLY.replace, (_DAY_TALLY.seal(day, *tally) for day, tally in tallies.items()))
+            sealed = self._totals.seal(*new)
+            count, digest = count + 1, digest ^ int(sealed[-1] or 0)
+            self._connection.execute(self._replace, sealed)
+        self._changed[number] = (count, digest)
+
+    def finish(self) -> None:
+        """Write the tallies of what was put."""
+        rows = (self._tallies.seal(number, *tally) for number, tally in self._changed.items())
+        self._connection.executemany(self._tallies.replace, rows)
+
+    def all_of(self, number: int) -> list[TotalRow]:
+        """Every row of a day or month."""
+        rows: list[TotalRow] = self._connection.execute(self._all, (number,)).fetchall()
+        self._totals.verify_all(rows)
+        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != self._tallied(number):
+            raise self._tallies.corrupt(number)
+        return rows
+
+    def _tallied(self, number: int) -> tuple[int, int]:
+        row = self._connection.execute(self._tally, (number,)).fetchone()
+        if row is None:
+            return 0, 0
+        _, count, digest = self._tallies.verified(row)
+        return count, digest
 
 
-def verified_days(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[DayRow]]:
-    """The day totals of each day that starts in [since, until): each row verified, none missing."""
+def _write_months(tx: sqlite3.Connection, changed: dict[tuple[int, int], list[DayChange]]) -> None:
+    months = _Rollup(tx, _MONTH_TOTAL, _MONTH_TALLY)
+    for (month, series_id), changes in changed.items():
+        old = months.stored(month, series_id)
+        amount, days = (Decimal(0), 0) if old is None else (Decimal(old[2]), old[3])
+        for change in changes:
+            amount = EXACT.add(EXACT.subtract(amount, Decimal(change.before or 0)), Decimal(change.after or 0))
+            days += (change.after is not None) - (change.before is not None)
+        if days < 0 or (days == 0 and amount):
+            raise _MONTH_TOTAL.corrupt(month, series_id)
+        months.put(old, (month, series_id, plain(amount), days) if days else None)
+    months.finish()
+
+
+def _known(connection: sqlite3.Connection, since: datetime, until: datetime) -> range:
+    """Numbers of the days from `since` to `until` that can have a total."""
     lowest, highest = connection.execute(_EXTENT).fetchone()
     if lowest is None:
-        return
-    for day in range(max(first_day_from(since), lowest), min(first_day_from(until), highest + 1)):
-        rows = connection.execute(_WHOLE_DAY, (day,)).fetchall()
-        _DAY_TOTAL.verify_all(rows)
-        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != _tally(connection, day):
-            raise _DAY_TALLY.corrupt(day)
-        yield rows
-
-
-def _tally(connection: sqlite3.Connection, day: int) -> tuple[int, int]:
-    row = connection.execute(_ONE_TALLY, (day,)).fetchone()
-    if row is None:
-        return 0, 0
-    _, count, digest = _DAY_TALLY.verified(row)
-    return count, digest
+        return range(0)
+    return range(max(first_day_from(since), lowest), min(first_day_from(until), highest + 1))

@@ -110,6 +110,13 @@ def from_day_number(number: int) -> date:
     return date.fromordinal(_EPOCH_DAY + number)
 
 
+def month_of_day(number: int) -> tuple[int, int]:
+    """Numbers of the first day of the UTC month of a day, and of the first day after that month."""
+    first = from_day_number(number).replace(day=1)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return first.toordinal() - _EPOCH_DAY, following.toordinal() - _EPOCH_DAY
+
+
 def first_day_from(instant: datetime) -> int:
     """Number of the first UTC day that starts at or after the instant."""
     return -(-to_micros(instant) // MICROSECONDS_PER_DAY)

@@ -44,6 +44,16 @@ _FIRST = (
     """CREATE TABLE day_tally (
         day INTEGER PRIMARY KEY, count INTEGER NOT NULL, digest INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",
+    # The same by UTC month, `month` the number of its first day, so that a month is not summed at each turn; `days`:
+    # how many days of it have a total.
+    """CREATE TABLE month_total (
+        month INTEGER NOT NULL, series_id INTEGER NOT NULL REFERENCES series (id), billed_cost TEXT NOT NULL,
+        days INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (month, series_id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE month_tally (
+        month INTEGER PRIMARY KEY, count INTEGER NOT NULL, digest INTEGER NOT NULL, checksum INTEGER NOT NULL
+    ) STRICT""",
     """CREATE TABLE meter (
         source TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, value TEXT NOT NULL, checksum INTEGER NOT NULL,
         PRIMARY KEY (source, key)

@@ -84,6 +84,14 @@ def test_it_tells_stays_and_stops_cleanly(stage: Stage, daemon: Daemons, systemd
     assert json.loads(stage.run("status", "--json").stdout)["daemon"]["running"] is False
 
 
+def test_a_signal_while_it_starts_is_not_lost(stage: Stage, daemon: Daemons, systemd: Systemd) -> None:
+    process = stage.start()
+    daemon.append(process)
+    until((stage.state / "lock").exists, "the lock")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
 def test_a_second_daemon_is_told_to_go_within_a_second(stage: Stage, daemon: Daemons, systemd: Systemd) -> None:
     daemon.append(stage.start())
     until(lambda: "READY=1" in systemd.said, "ready")
