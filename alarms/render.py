@@ -179,7 +179,7 @@ def _split(facts: Facts) -> str:
     if facts.billed is None:
         return text
     if facts.accrued is None:
-        return f"{text}, all of it billed; what is used but not billed yet is not estimated"
+        return f"{text} billed; what is used but not billed yet comes on top"
     return (
         f"{text} = {_part(facts.billed, facts)} billed + {_part(facts.accrued, facts)} accrued (used, not billed yet)"
     )

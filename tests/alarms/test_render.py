@@ -146,7 +146,7 @@ def test_what_is_not_known_is_not_zero() -> None:
     assert rendered(nothing).subject == "CRITICAL training: spend not known, budget 1,000.00 USD, over 100%"
     assert lines(nothing)["Spent"] == "not known: its data is missing or too old"
     assert lines(nothing)["Data"] == "no charge seen yet in this period"
-    assert "not billed yet is not estimated" in lines(replace(FACTS, accrued=None))["Spent"]
+    assert "not billed yet comes on top" in lines(replace(FACTS, accrued=None))["Spent"]
     assert "%" not in lines(replace(FACTS, amount=Decimal(0)))["Spent"]
 
 
