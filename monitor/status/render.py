@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _INDENT = " " * 12
+_ROWS_SHOWN = 20
 _LONGEST_NAME = 24
 _BAR = 10
 _PROBLEMS_SHOWN = 8
@@ -60,6 +61,8 @@ def _head(status: dict[str, Any], *, colour: bool) -> list[str]:
 def _section(title: str, rows: list[_Row], *, colour: bool) -> list[str]:
     if not rows:
         return []
+    shown = _worth_a_line(rows)
+    hidden, rows = len(rows) - len(shown), shown
     width = max(min(len(row.name), _LONGEST_NAME) for row in rows)
     lines = [title]
     for row in rows:
@@ -70,7 +73,16 @@ def _section(title: str, rows: list[_Row], *, colour: bool) -> list[str]:
         lines.append(f"  {_painted(row.state, colour=colour)}{_cut(first)}".rstrip())
         for detail in details:
             lines += textwrap.wrap(detail, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+    if hidden:
+        lines.append(f"  {'':10}and {hidden} more, none of them worse (--json and --budget NAME show all)")
     return lines
+
+
+def _worth_a_line(rows: list[_Row]) -> list[_Row]:
+    """All of a few; of many, those with something to tell, worst first, and no more than a screen of them."""
+    if len(rows) <= _ROWS_SHOWN:
+        return rows
+    return [row for row in rows if row.state not in ("OK", "FRESH", "IN_SYNC")][:_ROWS_SHOWN] or rows[:1]
 
 
 class _Row:

@@ -518,3 +518,12 @@ def test_lasting(span: timedelta, text: str) -> None:
 
 def test_one_line() -> None:
     assert one_line(" a\n\x1b[31mb\u202e  c\t") == "a [31mb c"
+
+
+def test_a_thousand_calm_budgets_do_not_hide_the_one_that_burns() -> None:
+    calm = [budget(name=f"team-{number}") for number in range(1000)]
+    screen = render(status(facts(budgets=[*calm, budget(FIRING_CRITICAL, name="hot")])), colour=False)
+    assert "  CRITICAL  hot " in screen
+    assert "and 1000 more, none of them worse" in screen
+    assert max(len(line) for line in screen.split("\n")) <= 80
+    assert len(screen.split("\n")) < 40
