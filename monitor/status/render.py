@@ -74,7 +74,7 @@ def _section(title: str, rows: list[_Row], *, colour: bool) -> list[str]:
         for detail in details:
             lines += textwrap.wrap(detail, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
     if hidden:
-        lines.append(f"  {'':10}and {hidden} more, none of them worse (--json and --budget NAME show all)")
+        lines.append(f"  {'':10}and {hidden} more, none of them worse (--json shows all)")
     return lines
 
 
