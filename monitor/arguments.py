@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from alarms.errors import AccessError, OutsideError
 from monitor import __version__
+from monitor import commands as functions
 from monitor.clock import from_text
 from monitor.errors import ExitCode, UserError
 
@@ -21,14 +22,15 @@ _LATER = ("plan", "compare", "prices", "alarms", "silence", "ack", "unsilence", 
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
-  monitor check-config --live           is the config right, can every source be read?
+  monitor check-config --live           config right? sources readable?
   monitor once --json                   one turn: read, decide, tell
-  monitor status                        what is going on (exit code 0 1 2 3, as Nagios wants it)
+  monitor status --nagios               one line, and exit code 0 1 2 3
   monitor spend --by service --since 2026-11-01
   monitor notify oncall                 does a message arrive?
 
-Exit codes other than of status are those of sysexits(3): 64 usage, 65 data, 69 unavailable,
-75 try again later (also: another daemon is running), 77 no permission, 78 config."""
+Exit codes, but for status, are those of sysexits(3): 64 usage, 65 data,
+69 unavailable, 75 try again later (also: another daemon is running),
+77 no permission, 78 config."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--state-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="state directory")
     parser = _Parser(
         prog="monitor",
-        description="Tells an ML team, before the money is gone, that training is going to cost more than planned.",
+        description="Tells an ML team, before the money is gone,\nthat training is going to cost more than planned.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
@@ -78,36 +80,61 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"monitor {__version__}")
     parser.set_defaults(function=lambda _: _help(parser))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    _add_commands(commands, common)
+    _add_what_acts(_Commands(commands, common))
+    _add_what_tells(_Commands(commands, common))
+    _add_what_comes_later(commands)
     return parser
 
 
-def _add_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
-    from monitor import commands as functions
+class _Commands:
+    """Adds commands that share the common options, each with its examples."""
 
-    def add(name: str, function: object, text: str) -> _Parser:
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
+    def __init__(self, commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+        self._commands = commands
+        self._common = common
+
+    def add(self, name: str, function: object, text: str, *examples: str) -> _Parser:
+        """An empty example is the bare command."""
+        command = self._commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog="\n  ".join(("examples:", *(f"monitor {name} {example}".rstrip() for example in examples))),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[self._common],
+        )
         command.set_defaults(function=function)
         return command
 
-    demo = add("demo", functions.demo, "the whole thing with no account: simulated clouds, an overspending run")
+
+def _add_what_acts(commands: _Commands) -> None:
+    demo = commands.add("demo", functions.demo, "see it all work, with no account", "", "--write-config config.toml")
     demo.add_argument("--write-config", type=Path, metavar="FILE", help="leave a config to edit into a real one")
     demo.add_argument("--fast", action="store_true", help="no pauses for the eye")
-    add("run", functions.run, "the daemon, in the foreground (systemd starts it so)")
-    once = add("once", functions.once, "one turn: read every source, evaluate, notify; prints what it did")
+    commands.add("run", functions.run, "the daemon, in the foreground (systemd starts it so)", "", "--config FILE")
+    text = "one turn: read, evaluate, notify; prints what it did"
+    once = commands.add("once", functions.once, text, "", "--json", "--as-of 2026-11-23T18:00:00Z")
     once.add_argument("--as-of", type=_instant, metavar="TIME", help="evaluate as though it were then (RFC 3339)")
     once.add_argument("--json", action="store_true", help="for scripts")
-    commands.add_parser("status", help="what is going on, from stored state alone; exit code 0 1 2 3")
-    check = add("check-config", functions.check_config, "every problem of the config at once")
+    notify = commands.add("notify", functions.notify, "a test message through one receiver", "oncall")
+    notify.add_argument("receiver", metavar="RECEIVER", help="its name in the config")
+
+
+def _add_what_tells(commands: _Commands) -> None:
+    # For the help alone: `monitor.cli` runs it, by a faster way.
+    commands.add("status", None, "what is going on; exit code 0 1 2 3", "", "--json", "--nagios")
+    check = commands.add("check-config", functions.check_config, "every problem of the config at once", "", "--live")
     check.add_argument("--live", action="store_true", help="also try each source, read-only")
     check.add_argument("--json", action="store_true", help="for scripts")
-    spend = add("spend", functions.spend, "the ledger: billed, accrued, and how old each is")
+    text = "the ledger: billed, accrued, and how old each is"
+    spend = commands.add("spend", functions.spend, text, "--by service", "--by day --since 2026-11-01 --json")
     spend.add_argument("--by", default="source", metavar="KEY", help="source account service run day tag:KEY")
     spend.add_argument("--since", type=_instant, metavar="TIME", help="first day (default: of this month), UTC")
     spend.add_argument("--until", type=_instant, metavar="TIME", help="until before then (default: now), UTC")
     spend.add_argument("--json", action="store_true", help="for scripts")
-    notify = add("notify", functions.notify, "a test message through one receiver")
-    notify.add_argument("receiver", metavar="RECEIVER", help="its name in the config")
+
+
+def _add_what_comes_later(commands: argparse._SubParsersAction[_Parser]) -> None:
     for name in _LATER:
         later = commands.add_parser(name, add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
