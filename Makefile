@@ -15,7 +15,7 @@ LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX
 .DEFAULT_GOAL := help
 .PHONY: demo test check bench lock clean help
 
-demo: .venv-demo/ready ## show the whole thing at work: no account, no network
+demo: .venv-demo/ready ## show the whole thing at work, no account needed
 	@.venv-demo/bin/monitor demo
 
 test: .venv/ready ## run the tests (those that take longer than ten seconds run in .ci/run)

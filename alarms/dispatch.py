@@ -38,8 +38,8 @@ _LONGEST_SLEEP_S = 30.0
 class Dispatcher:
     """Sends for a fixed set of receivers. `min_severity`: what a receiver wants to hear at least.
 
-    `on_receiver_dead(receiver, error)` is called when one begins to refuse everything, `on_change()` after every
-    delivery that was tried; both from the lane's thread. Before the first start the outbox must have been recovered.
+    `on_change()` is called after every delivery that was tried, from the lane's thread. Before the first start the
+    outbox must have been recovered.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class Dispatcher:
         now: Callable[[], datetime],
         *,
         min_severity: Mapping[str, Severity] | None = None,
-        on_receiver_dead: Callable[[str, str], None] = lambda _receiver, _error: None,
         on_change: Callable[[], None] = lambda: None,
         send_wall_s: float = _SEND_WALL_S,
     ) -> None:
@@ -57,7 +56,6 @@ class Dispatcher:
         self._lanes = {name: Lane(name, notifier) for name, notifier in notifiers.items()}
         self._now = now
         self._min_severity = dict(min_severity or {})
-        self._on_receiver_dead = on_receiver_dead
         self._on_change = on_change
         self._send_wall_s = send_wall_s
         self._stopping = threading.Event()
@@ -203,17 +201,14 @@ class Dispatcher:
     def _refused(self, lane: Lane, delivery: Delivery, error: PermanentError) -> None:
         now = self._now()
         log.error("Refused for good. receiver=%s whole_receiver=%s error=%s", lane.name, error.whole_receiver, error)
-        newly_dead = False
         if error.whole_receiver:
-            newly_dead = self._outbox.receiver_dead(lane.name, str(error), now, now + _ONCE_A_DAY)
+            self._outbox.receiver_dead(lane.name, str(error), now, now + _ONCE_A_DAY)
         else:
-            self._outbox.dead(delivery, str(error), now)
+            self._outbox.dead(delivery, str(error))
         notification = delivery.notification
         others = self._not_addressed(notification)
         wanting = [name for name in others if self._wants(name, notification.facts.severity)]
         self._address(notification, wanting or others)
-        if newly_dead:
-            self._on_receiver_dead(lane.name, str(error))
 
     def _run_unheard(self, stopping: threading.Event) -> None:
         while not stopping.wait(_UNHEARD_EVERY_S):

@@ -77,7 +77,7 @@ def advance_faults(
                 kind=Kind.RESOLVED,
                 severity=key.severity,
                 reason=Reason.FAULT_OVER,
-                title=f"{key.subject}: {key.at} is over",
+                title=f"{key.subject} is no longer {key.at}",
                 first_detected=alarm.first_detected,
             )
             _tell(step, over, facts, tuple(audience.told(alarm.episode, key.level)), now)

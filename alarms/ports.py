@@ -41,14 +41,11 @@ class Outbox(Protocol):
     def later(self, delivery: Delivery, at: datetime, error: str, *, uncertain: bool) -> None:
         """Owed again from `at` on; `uncertain` marks it as a possible repeat."""
 
-    def dead(self, delivery: Delivery, error: str, now: datetime) -> None:
+    def dead(self, delivery: Delivery, error: str) -> None:
         """The other side refuses this message for good; the receiver itself stays as it is."""
 
-    def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> bool:
-        """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`.
-
-        True when it was not DEAD before.
-        """
+    def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> None:
+        """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`."""
 
     def unheard(self, before: datetime) -> list[Notification]:
         """Messages created before then that nobody has accepted, each once, for each a receiver that should have."""

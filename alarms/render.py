@@ -40,7 +40,7 @@ _WHY = {
 _STANDS = {
     Reason.RESTATED_BELOW: "back under {limit}",
     Reason.LIMIT_RAISED: "back under {limit}, which was raised",
-    Reason.PERIOD_ENDED: "over {limit} when the period ended",
+    Reason.PERIOD_ENDED: "the period ended over {limit}",
     Reason.BUDGET_REMOVED: "{limit} is no longer watched",
 }
 
@@ -253,7 +253,7 @@ def _period_name(period: Period) -> str:
 def _see(facts: Facts) -> Iterator[str]:
     if facts.kind is Kind.TEST:
         return
-    if facts.budget is None:
+    if facts.budget is None or facts.reason is Reason.BUDGET_REMOVED:
         yield "monitor status"
         return
     yield f"monitor status --budget {shlex.quote(clean(facts.budget, _NAME_LENGTH))}"

@@ -1,4 +1,4 @@
-"""What every configured part shares: strict settings, durations, and secrets by reference."""
+"""What every configured part shares: strict settings and durations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The state machine of a budget's alarms. Pure: (previous state, readings, now) in, what changes and what is told out.
 
-The rules, from the contract: one message per level, episode and receiver; a lower level does not repeat while a higher
+The rules: one message per level, episode and receiver; a lower level does not repeat while a higher
 one fires; already over at first sight is one message; a missing reading keeps the state; at the period's end a firing
 alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING.
 """
@@ -28,6 +28,8 @@ from alarms.model import (
 
 # (episode, level) -> the receivers that were sent its FIRING
 Told = Callable[[str, str], frozenset[str]]
+# (episode, level) -> what the last message about it said
+Said = Callable[[str, str], Facts | None]
 
 
 @dataclass(slots=True)
@@ -87,8 +89,11 @@ def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
     return step
 
 
-def retire(alarms: Iterable[Alarm], now: datetime, told: Told) -> Step:
-    """Close alarms whose budget or threshold is no longer configured, and tell those who were told that they fire."""
+def retire(alarms: Iterable[Alarm], now: datetime, told: Told, said: Said) -> Step:
+    """Close alarms whose budget or threshold is no longer configured, and tell those who were told that they fire.
+
+    What was last said of them stands in for a reading: without a budget there is none.
+    """
     step = Step()
     for alarm in alarms:
         closed = replace(alarm, status=AlarmStatus.CLOSED, since=now, sequence=alarm.sequence + 1)
@@ -96,17 +101,16 @@ def retire(alarms: Iterable[Alarm], now: datetime, told: Told) -> Step:
         if alarm.status is not AlarmStatus.FIRING:
             continue
         step.transitions.append(_transition(closed, alarm.status, Reason.BUDGET_REMOVED, now))
-        facts = Facts(
-            kind=Kind.RESOLVED,
-            severity=alarm.key.severity,
-            reason=Reason.BUDGET_REMOVED,
-            title=alarm.key.subject,
-            budget=alarm.key.subject,
-            on=alarm.key.on,
-            at=alarm.key.at,
-            first_detected=alarm.first_detected,
-        )
-        step.notifications += _addressed(closed, facts, told(alarm.episode, alarm.key.level), now)
+        last = said(alarm.episode, alarm.key.level)
+        if last is not None:
+            facts = replace(
+                last,
+                kind=Kind.RESOLVED,
+                reason=Reason.BUDGET_REMOVED,
+                previous_spend=alarm.told_spend,
+                previous_told=alarm.last_told,
+            )
+            step.notifications += _addressed(closed, facts, told(alarm.episode, alarm.key.level), now)
     return step
 
 
@@ -183,7 +187,8 @@ def _announce(
     informed: set[str],
 ) -> list[Notification]:
     """The messages of one change or repeat. `alarm` is the new state, not yet counted as told."""
-    receivers = frozenset(evaluation.threshold.receivers or budget.receivers)
+    threshold = evaluation.threshold
+    receivers = frozenset(budget.receivers if threshold.receivers is None else threshold.receivers)
     kind = Kind.REPEAT if reason is Reason.STILL_OVER else Kind.FIRING
     if alarm.status is not AlarmStatus.FIRING:
         kind = Kind.RESOLVED

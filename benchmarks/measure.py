@@ -80,8 +80,8 @@ def wall_ms(command: Sequence[str], environment: Mapping[str, str], codes: Seque
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of this process, without anything that says where to find an AWS account or a config."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MONITOR_"))}
+    """That of this process, without what names an AWS account or a config, or keeps Python from storing bytecode."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MONITOR_", "PYTHON"))}
     return {**clean, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", **more}
 
 

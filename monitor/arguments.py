@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from alarms.errors import AccessError, OutsideError
+from alarms.errors import OutsideError
 from monitor import __version__
 from monitor import commands as functions
 from monitor.clock import from_text
-from monitor.errors import ExitCode, UserError
+from monitor.errors import ExitCode, OutputError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,9 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         return _fail(str(error), error.exit_code)
     except OutsideError as error:
-        return _fail(str(error), ExitCode.NO_PERMISSION if isinstance(error, AccessError) else ExitCode.UNAVAILABLE)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): the interpreter's last flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+        return _fail(str(error), ExitCode.UNAVAILABLE)
+    except OutputError as error:
+        return _unheard(error)
     except KeyboardInterrupt:
         return _fail("interrupted", ExitCode.TEMPORARY)
     except Exception as error:  # the outermost guard: a person gets a sentence, never a traceback
@@ -72,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--state-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="state directory")
     parser = _Parser(
         prog="monitor",
-        description="Tells an ML team, before the money is gone,\nthat training is going to cost more than planned.",
+        description="Watches what training costs in the cloud, and tells people\nwhen it passes a budget.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
@@ -126,7 +124,7 @@ def _add_what_tells(commands: _Commands) -> None:
     check = commands.add("check-config", functions.check_config, "every problem of the config at once", "", "--live")
     check.add_argument("--live", action="store_true", help="also try each source, read-only")
     check.add_argument("--json", action="store_true", help="for scripts")
-    text = "the ledger: billed, accrued, and how old each is"
+    text = "the ledger: what was billed, and how old that is"
     spend = commands.add("spend", functions.spend, text, "--by service", "--by day --since 2026-11-01 --json")
     spend.add_argument("--by", default="source", metavar="KEY", help="source account service run day tag:KEY")
     spend.add_argument("--since", type=_instant, metavar="TIME", help="first day (default: of this month), UTC")
@@ -155,6 +153,15 @@ def _instant(text: str) -> datetime:
         return from_text(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-23 or 2026-11-23T18:00:00Z") from None
+
+
+def _unheard(error: OutputError) -> int:
+    """What was done is done, but stdout could not take the answer."""
+    # The interpreter's last flush must not complain as well.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error.__cause__, BrokenPipeError):
+        return ExitCode.OK  # whoever read it has gone, as `| head` does
+    return _fail(str(error), ExitCode.UNAVAILABLE)
 
 
 def _fail(message: str, code: ExitCode) -> int:

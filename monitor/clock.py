@@ -1,4 +1,4 @@
-"""The only place where this program reads a clock. Decisions get `now` as a parameter; tests hand in their own."""
+"""The only place that asks the time of day. Decisions get `now` as a parameter; tests hand in their own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.clock import FixedClock, SystemClock, to_text
-from monitor.errors import ExitCode, UserError
+from monitor.errors import ExitCode, OutputError, UserError
 
 if TYPE_CHECKING:
     from alarms.model import Notification
@@ -83,9 +83,14 @@ def once(options: argparse.Namespace) -> int:
 
 def check_config(options: argparse.Namespace) -> int:
     """Name every problem of the config at once."""
+    from io import StringIO
+
     from monitor.check_config import run as check
 
-    return check(_config_path(options), live=options.live, as_json=options.json, out=sys.stdout)
+    out = StringIO()
+    code = check(_config_path(options), live=options.live, as_json=options.json, out=out)
+    _say(out.getvalue().rstrip("\n"))
+    return code
 
 
 def spend(options: argparse.Namespace) -> int:
@@ -167,5 +172,10 @@ def _text(options: argparse.Namespace, name: str) -> str | None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    if sys.stdout is None:  # closed by whoever started us
+        raise OutputError("stdout is closed; the answer could not be written")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(f"stdout could not be written: {error.strerror}") from error

@@ -133,7 +133,7 @@ class Cycle:
     def _take_in(
         self, fetched: Fetched, report: TurnReport, now: datetime, faults: Sequence[Fault], *, over: bool
     ) -> None:
-        """Commit what one source brought, and everything that follows from it; if the turn is over then, its end too."""
+        """Commit what one source brought and everything that follows from it; if the turn is `over`, its end too."""
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
         try:
             with self._store.transaction() as tx:

@@ -21,6 +21,7 @@ __all__ = [
     "ConfigError",
     "ExitCode",
     "MissingExtraError",
+    "OutputError",
     "OutsideError",
     "PermanentError",
     "Problem",
@@ -53,6 +54,10 @@ class UserError(Exception):
         super().__init__(message)
         if exit_code is not None:
             self.exit_code = exit_code
+
+
+class OutputError(Exception):
+    """Stdout is full, closed or gone."""
 
 
 class AlreadyRunningError(UserError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
-from alarms.model import Alarm, AlarmKey, AlarmStatus, Period, Reading, Severity
+from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
 from alarms.state import Situation, Step, advance, retire
 from alarms.words import duration_text
 from monitor import facts_document
@@ -20,12 +20,12 @@ from monitor.config.model import Config
 from monitor.freshness import Freshness, data_age, judge, poll_age
 from monitor.model import Series
 from monitor.period import period_of
-from monitor.readings import SourceState, Totals, WatchedBudget, reading, spread
+from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
 from monitor.store import alarm_states, charges, facts
 from monitor.store.facts import SourceClock
-from monitor.store.outbox import StoredOutbox, told
+from monitor.store.outbox import StoredOutbox, last_said, told
 
-Facts = dict[str, Any]
+Json = dict[str, Any]
 # Missing parts that a message names; a thousand accounts would fill a page.
 _SHOWN = 5
 
@@ -37,16 +37,21 @@ class _Scene:
     tx: sqlite3.Connection
     now: datetime
     known: Sequence[Series]
-    sources: list[Facts]
+    sources: list[Json]
     states: Mapping[str, SourceState]
     open_alarms: Mapping[str, list[Alarm]]
     seen: frozenset[str]
+    newest: Mapping[str, datetime]
     stored: dict[AlarmKey, Alarm]
     totals: dict[Period, Totals]
 
     def told(self, episode: str, level: str) -> frozenset[str]:
         """Who was sent the FIRING of a level in an episode."""
         return told(self.tx, episode, level)
+
+    def said(self, episode: str, level: str) -> Facts | None:
+        """What the last message about a level of an episode said."""
+        return last_said(self.tx, episode, level)
 
     def spend(self, period: Period) -> Totals:
         """Totals of a period, summed once however many budgets share it."""
@@ -99,13 +104,14 @@ class Evaluator:
             states={source["name"]: _state(source, now) for source in sources},
             open_alarms=open_alarms,
             seen=alarm_states.subjects_read(tx),
+            newest=alarm_states.newest_periods(tx),
             stored=stored,
             totals={},
         )
 
-    def _budgets(self, scene: _Scene) -> tuple[Step, list[Facts]]:
+    def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
         step, documents = Step(), []
-        watched = spread(self._config.budgets, scene.known, self._currencies)
+        watched = spread(self._config.budgets, scene.known, self._currencies, self._hears)
         for one in watched:
             mine, document = self._budget(scene, one)
             step.extend(mine)
@@ -113,13 +119,15 @@ class Evaluator:
         step.extend(self._retired(scene, watched))
         return step, documents
 
-    def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Facts]:
+    def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Json]:
         """Its present period, and those that are over but not settled."""
         name = watched.budget.name
         open_periods = {_period_of(alarm) for alarm in scene.open_alarms.get(name, [])}
         current = period_of(watched.config.period, scene.now)
         step = Step()
-        for period in sorted(period for period in open_periods if period.end <= scene.now):
+        for period in sorted({*open_periods, *_skipped(watched, scene)}):
+            if period.end > scene.now:
+                continue
             step.extend(self._advance(scene, watched, period)[0])
         present, now_reading = self._advance(scene, watched, current)
         lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
@@ -155,18 +163,18 @@ class Evaluator:
             period = _period_of(alarm)
             if current is None or (scene.now in period and period != current):
                 gone.append(alarm)
-        return retire(gone, scene.now, scene.told)
+        return retire(gone, scene.now, scene.told, scene.said)
 
     def _faults(self, scene: _Scene, faults: Sequence[Fault]) -> Step:
         previous = {a.key: a for alarms in scene.open_alarms.values() for a in alarms if a.key.period_start is None}
         audience = Audience(
-            receivers={s: self._hearing(self._config.monitor.receivers, s) for s in Severity},
+            receivers={s: tuple(r for r in self._config.monitor.receivers if self._hears(r, s)) for s in Severity},
             told=scene.told,
         )
         return advance_faults({fault.key: fault for fault in faults}, previous, audience, scene.now)
 
-    def _hearing(self, receivers: Sequence[str], severity: Severity) -> tuple[str, ...]:
-        return tuple(name for name in receivers if self._admitted[name] <= severity.rank)
+    def _hears(self, receiver: str, severity: Severity) -> bool:
+        return self._admitted[receiver] <= severity.rank
 
     def _source_faults(self, scene: _Scene) -> list[Fault]:
         faults = []
@@ -176,7 +184,7 @@ class Evaluator:
                 faults.append(fault)
         return faults
 
-    def _document(self, scene: _Scene, budgets: list[Facts], faults: Sequence[Fault]) -> Facts:
+    def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault]) -> Json:
         since = alarm_states.load_open(scene.tx)
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
         return facts_document.document(
@@ -191,6 +199,16 @@ class Evaluator:
         )
 
 
+def _skipped(watched: WatchedBudget, scene: _Scene) -> Iterator[Period]:
+    """Periods that began and ended since this budget was last judged: nobody was watching, but money was spent."""
+    start = scene.newest.get(watched.budget.name)
+    if start is None:
+        return
+    period = period_of(watched.config.period, max(start, scene.now - GIVEN_UP_AFTER))
+    while (period := period_of(watched.config.period, period.end)).end <= scene.now:
+        yield period
+
+
 def _period_of(alarm: Alarm) -> Period:
     start, end = alarm.key.period_start, alarm.period_end
     if start is None or end is None:
@@ -203,7 +221,7 @@ def _rank(receiver: Any) -> int:
     return 0 if severity is None else Severity(severity).rank
 
 
-def _state(source: Facts, now: datetime) -> SourceState:
+def _state(source: Json, now: datetime) -> SourceState:
     as_of = source["data_as_of"]
     return SourceState(
         name=source["name"],
@@ -213,12 +231,12 @@ def _state(source: Facts, now: datetime) -> SourceState:
     )
 
 
-def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault | None:
+def _source_fault(source: Json, freshness: Freshness, now: datetime) -> Fault | None:
     """A source that is stale or locked out is an alarm of its own: silence is never good news."""
     name = source["name"]
     said = f" It last said: {source['error']}." if source["error"] else ""
     if freshness is Freshness.NO_ACCESS:
-        title, what = f"Source {name} lets us in no more", "no access"
+        title, what = f"Source {name} lets us in no more", "locked out"
         detail = f"Spend from {name} is not known until that is mended.{said}"
     elif freshness is Freshness.STALE:
         title, what = f"Source {name} is stale", "stale"
@@ -229,7 +247,7 @@ def _source_fault(source: Facts, freshness: Freshness, now: datetime) -> Fault |
     elif freshness is Freshness.PARTIAL:
         missing = ", ".join(source["missing"][:_SHOWN]) + (" and more" if len(source["missing"]) > _SHOWN else "")
         title, detail = f"Source {name} is read in part", f"Figures are at least what they say. Missing: {missing}."
-        return Fault(f"source {name}", "partial", Severity.WARNING, title, detail)
+        return Fault(f"source {name}", "read in part", Severity.WARNING, title, detail)
     else:
         return None
     return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)

@@ -18,7 +18,7 @@ from monitor.model import ApiUse
 from monitor.ports import SourceDefaults
 from monitor.readings import WatchedBudget
 from monitor.store.facts import SourceClock
-from monitor.store.outbox import ReceiverState
+from monitor.store.receivers import ReceiverState
 
 # Whatever its schedule, a source unread for longer than this is stale: even the slowest bill comes daily.
 STALE_POLL = timedelta(hours=26)

@@ -1,4 +1,4 @@
-"""Readings of a cumulative counter become charges: by the contract, exactly, and with nothing else in reach.
+"""Readings of a cumulative counter become charges: exactly, and with nothing else in reach.
 
 A counter shows the month to date (UTC) and starts again at zero each month, as AWS publishes EstimatedCharges.
 """

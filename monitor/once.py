@@ -15,7 +15,7 @@ Deliveries = Sequence[tuple[str, str, DeliveryState]]
 
 
 def as_json(report: TurnReport, deliveries: Deliveries) -> str:
-    """The contract's document, schema 1."""
+    """The document for scripts, schema 1."""
     document = {
         "schema": 1,
         "turn": to_text(report.turn),
@@ -42,7 +42,7 @@ def as_json(report: TurnReport, deliveries: Deliveries) -> str:
 
 def as_text(report: TurnReport, deliveries: Deliveries) -> str:
     """A few lines for people."""
-    lines = [f"Turn of {to_text(report.turn)}"]
+    lines = [f"Turn of {to_text(report.turn.replace(microsecond=0))}"]
     for source in report.sources.values():
         rejected = f", {source.rejected} rejected" if source.rejected else ""
         said = f"{source.charges} charges{rejected}" if source.ok else f"FAILED: {source.error}"

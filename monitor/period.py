@@ -35,8 +35,3 @@ def month_of(instant: datetime) -> Period:
 def period_of(kind: PeriodKind, instant: datetime) -> Period:
     """The period of this kind that an instant falls in."""
     return month_of(instant) if kind is PeriodKind.MONTH else day_of(instant)
-
-
-def previous(kind: PeriodKind, period: Period) -> Period:
-    """The period of this kind that ended when this one began."""
-    return period_of(kind, period.start - timedelta(microseconds=1))

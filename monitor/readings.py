@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alarms.model import Budget, Period, Reading
+from alarms.model import Budget, Period, Reading, Severity, Threshold
 from alarms.money import total
 from monitor.config.model import BudgetConfig
 from monitor.freshness import Freshness
@@ -18,6 +18,9 @@ from monitor.model import UNATTRIBUTED, Scope, Series
 SETTLES_AFTER = timedelta(hours=24)
 # A source that never reaches the period's end must not keep it open for ever.
 GIVEN_UP_AFTER = timedelta(days=7)
+
+# (receiver, severity) -> whether it wants to be told
+Hears = Callable[[str, Severity], bool]
 
 _UNTRUSTED = frozenset({Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER})
 
@@ -47,16 +50,23 @@ class Totals:
 
     def __init__(self, billed: Mapping[Series, Decimal]) -> None:
         self._all = list(billed.items())
+        self.sources = frozenset(series.source for series in billed)
         self._by_account: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
         self._by_service: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
         for item in self._all:
             self._by_account[item[0].account].append(item)
             self._by_service[item[0].service].append(item)
 
-    def billed(self, scope: Scope, currency: str) -> Decimal | None:
-        """The exact sum of what the scope covers in this currency; None when nothing is booked there at all."""
+    def billed(self, watched: WatchedBudget) -> Decimal | None:
+        """The exact sum of what a budget counts; None when nothing is booked there at all.
+
+        What a source brought that is no longer configured does not count: its new name may bring the same again.
+        """
+        scope, sources, currency = watched.scope, frozenset(watched.sources), watched.budget.currency
         found = [
-            cost for series, cost in self._candidates(scope) if series.currency == currency and scope.covers(series)
+            cost
+            for series, cost in self._candidates(scope)
+            if series.source in sources and series.currency == currency and scope.covers(series)
         ]
         return total(found) if found else None
 
@@ -69,11 +79,12 @@ class Totals:
 
 
 def spread(
-    budgets: Sequence[BudgetConfig], known: Iterable[Series], currencies: Mapping[str, str]
+    budgets: Sequence[BudgetConfig], known: Iterable[Series], currencies: Mapping[str, str], hears: Hears
 ) -> list[WatchedBudget]:
     """One watched budget for each budget, and for `each = "account"` one for each account seen.
 
-    `known`: every series of the ledger. `currencies`: of each configured source, by its name.
+    `known`: every series of the ledger. `currencies`: of each configured source, by its name. `hears`: whether a
+    receiver wants to be told of a severity.
     """
     accounts = sorted({(s.source, s.account) for s in known if s.account not in ("", UNATTRIBUTED)})
     watched: list[WatchedBudget] = []
@@ -84,13 +95,16 @@ def spread(
             if currency == config.currency and (not config.scope.source or name in config.scope.source)
         )
         if config.each is None:
-            watched.append(WatchedBudget(_budget(config, config.name), config, config.scope, sources))
+            watched.append(WatchedBudget(_budget(config, config.name, hears), config, config.scope, sources))
             continue
         names = {account for source, account in accounts if source in sources}
         wanted = names & set(config.scope.account) if config.scope.account else names
         watched += [
             WatchedBudget(
-                _budget(config, f"{config.name}/{account}"), config, replace(config.scope, account=(account,)), sources
+                budget=_budget(config, f"{config.name}/{account}", hears),
+                config=config,
+                scope=replace(config.scope, account=(account,)),
+                sources=sources,
             )
             for account in sorted(wanted)
         ]
@@ -107,8 +121,8 @@ def reading(
 ) -> Reading:
     """The spend of one budget in one period, with how complete and how old it is. Missing is None, never 0."""
     feeding = [sources[name] for name in watched.sources]
-    billed = totals.billed(watched.scope, watched.budget.currency)
-    if billed is None and _nothing_was_spent(watched, period, known, feeding):
+    billed = totals.billed(watched)
+    if billed is None and _nothing_was_spent(watched, totals, known, feeding):
         billed = Decimal(0)
     ages = [state.data_as_of for state in feeding]
     return Reading(
@@ -125,27 +139,29 @@ def reading(
     )
 
 
-def _budget(config: BudgetConfig, name: str) -> Budget:
+def _budget(config: BudgetConfig, name: str, hears: Hears) -> Budget:
+    def receivers(threshold: Threshold) -> tuple[str, ...]:
+        named = config.receivers if threshold.receivers is None else threshold.receivers
+        return tuple(receiver for receiver in named if hears(receiver, threshold.severity))
+
     return Budget(
         name=name,
         amount=config.amount,
         currency=config.currency,
-        thresholds=config.thresholds,
+        thresholds=tuple(replace(threshold, receivers=receivers(threshold)) for threshold in config.thresholds),
         receivers=config.receivers,
         repeat=dict(config.repeat),
     )
 
 
 def _nothing_was_spent(
-    watched: WatchedBudget, period: Period, known: Iterable[Series], feeding: Sequence[SourceState]
+    watched: WatchedBudget, totals: Totals, known: Iterable[Series], feeding: Sequence[SourceState]
 ) -> bool:
-    """An explicit zero: every source has published into the period, whole, and the scope names something it knows.
+    """An explicit zero: every source has charges in the period, is whole, and the scope names something it knows.
 
     A scope that matches nothing ever seen (a misspelt service, say) stays NO_DATA: it must not look like thrift.
     """
-    published = all(
-        state.data_as_of is not None and state.data_as_of > period.start and not state.missing for state in feeding
-    )
+    published = all(state.name in totals.sources and not state.missing for state in feeding)
     return bool(feeding) and published and any(watched.scope.covers(series) for series in known)
 
 

@@ -72,7 +72,7 @@ def group(totals: Iterable[DayTotal], by: str, partial: frozenset[str]) -> list[
 
 
 def as_json(rows: list[Row], by: str, period: Period) -> str:
-    """The contract's document, schema 1."""
+    """The document for scripts, schema 1."""
     document = {
         "schema": 1,
         "since": to_text(period.start),

@@ -1,1 +1,1 @@
-"""The only place of `alarms` that touches the network: deadlines, bounded HTTP, AWS sessions."""
+"""What touches the network for the others: deadlines, bounded HTTP, AWS sessions."""

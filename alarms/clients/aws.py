@@ -86,8 +86,8 @@ def make_client(
     """A boto3 client that keeps to short timeouts; about 10 ms to make, safe to share between threads.
 
     `retries` are those inside the SDK, beyond the first attempt; `validation`: the SDK checks each call's parameters
-    before it sends them, an eighth of the CPU of a call that names 500 metrics. `endpoint_url` is for this service alone; a role is
-    assumed at the usual STS endpoint (or `AWS_ENDPOINT_URL_STS`), and its keys renew themselves.
+    before it sends them, an eighth of the CPU of a call that names 500 metrics. `endpoint_url` is for this service
+    alone; a role is assumed at the usual STS endpoint (or `AWS_ENDPOINT_URL_STS`), and its keys renew themselves.
     Raises MissingExtraError without boto3, AccessError or PermanentError for settings that cannot work.
     """
     try:

@@ -7,8 +7,8 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -99,6 +99,7 @@ class EmailNotifier:
     now: Callable[[], datetime]
     timezone: tzinfo
     deadline_s: float
+    taken: dict[str, set[str]] = field(default_factory=dict)
 
     def send(self, notification: Notification) -> Receipt:
         """Submit once, for all recipients; those refused while others are not are in the receipt."""
@@ -108,22 +109,43 @@ class EmailNotifier:
         with Deadline(self.deadline_s) as deadline:
             session = _Session(self.settings, self.context, deadline)
             try:
-                refused = self._submit(session, message)
+                refused = self._submit(session, message, self._left(notification))
             except (OSError, smtplib.SMTPException) as error:
-                raise _failure(error, session, deadline) from error
+                if notification.id not in self.taken or not isinstance(error, smtplib.SMTPRecipientsRefused):
+                    raise _failure(error, session, deadline) from error
+                # Others have it already: what remains is about these alone.
+                refused = _codes(error.recipients)
             finally:
                 session.close()
-        return Receipt(remote_id=str(message["Message-ID"]), refused=tuple(sorted(refused)))
+        return self._receipt(notification, str(message["Message-ID"]), refused)
 
-    def _submit(self, session: _Session, message: EmailMessage) -> set[str]:
+    def _left(self, notification: Notification) -> list[str]:
+        """Who has not taken this message yet."""
+        return [address for address in self.settings.to if address not in self.taken.get(notification.id, ())]
+
+    def _receipt(self, notification: Notification, remote_id: str, refused: Mapping[str, int]) -> Receipt:
+        """Raise TemporaryError as long as some recipients are only put off; the others are not asked again."""
+        put_off = {address for address, code in refused.items() if code < _PERMANENT}
+        if put_off:
+            self.taken.setdefault(notification.id, set()).update(set(self._left(notification)) - put_off)
+            # A crash forgets who has taken it: then all get it once more, and it must say so.
+            raise TemporaryError(f"the mail server put off {', '.join(sorted(put_off))}", uncertain=True)
+        self.taken.pop(notification.id, None)
+        return Receipt(remote_id=remote_id, refused=tuple(sorted(refused)))
+
+    def _submit(self, session: _Session, message: EmailMessage, recipients: list[str]) -> dict[str, int]:
         session.open()
         if self.settings.tls == "starttls":
             session.starttls(context=self.context)
         if self.password is not None and self.settings.username is not None:
             session.login(self.settings.username, self.password.reveal())
-        refused = session.send_message(message, self.settings.sender, self.settings.to)
+        refused = session.send_message(message, self.settings.sender, recipients)
         session.leave()
-        return set(refused)
+        return _codes(refused)
+
+
+def _codes(refused: Mapping[str, tuple[int, bytes]]) -> dict[str, int]:
+    return {address: code for address, (code, _) in refused.items()}
 
 
 def compose(notification: Notification, rendered: Rendered, settings: Settings) -> EmailMessage:

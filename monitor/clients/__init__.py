@@ -1,1 +1,1 @@
-"""The only place where a cloud SDK is touched: sessions, deadlines, error translation."""
+"""The only place of `monitor` where a cloud SDK is touched: sessions, deadlines, error translation."""

@@ -60,7 +60,7 @@ def _open(screen: Screen) -> None:
     screen.heading(f"A month of training with a budget of {budget}, in half a minute")
     screen.paragraph(
         "The clouds are simulated on this machine; the monitor and its messages are real. The bar ends at "
-        "125 %, its marks stand at 80 % and 100 %; the word behind it is what `monitor status` says."
+        "125%, its marks stand at 80% and 100%; the word behind it is what `monitor status` says."
     )
     screen.say()
     screen.pause(_READ)
@@ -116,8 +116,8 @@ def _close(stage: Stage, screen: Screen) -> None:
     screen.say(stage.status_text(colour=screen.colour))
     screen.pause(_NEWS)
     screen.heading("What next")
+    screen.say("  README.md, Point it at an account         install it; five minutes")
     screen.say("  monitor demo --write-config config.toml   a config to make your own")
-    screen.say("  monitor check-config --live               is it right, and do sources answer?")
     screen.say("  docs/install.md                           run it as a service")
 
 

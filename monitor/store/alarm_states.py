@@ -13,6 +13,7 @@ from alarms.money import plain
 from monitor.store.rows import (
     Table,
     Value,
+    from_micros,
     from_micros_or_none,
     to_micros,
     to_micros_or_none,
@@ -53,6 +54,12 @@ def subjects_read(connection: sqlite3.Connection) -> frozenset[str]:
     """Every budget that ever had a reading, removed ones included: what is over there later was seen to cross."""
     query = "SELECT DISTINCT subject FROM alarm WHERE data = 'OK' OR episode <> ''"
     return frozenset(name for (name,) in connection.execute(query))
+
+
+def newest_periods(connection: sqlite3.Connection) -> dict[str, datetime]:
+    """When the newest period began in which each budget was judged."""
+    query = "SELECT subject, max(period_start) FROM alarm WHERE period_start >= 0 GROUP BY subject"
+    return {subject: from_micros(start) for subject, start in connection.execute(query)}
 
 
 def save(tx: sqlite3.Connection, alarms: Iterable[Alarm], transitions: Iterable[Transition] = ()) -> None:

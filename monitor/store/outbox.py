@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from alarms.model import Delivery, DeliveryState, Kind, Notification, Receipt
+from alarms.model import Delivery, DeliveryState, Facts, Kind, Notification, Receipt
+from monitor.store import receivers
 from monitor.store.database import Store
 from monitor.store.payload import from_payload, to_payload
-from monitor.store.rows import Table, Value, from_micros, from_micros_or_none, to_micros
+from monitor.store.rows import Table, Value, from_micros, to_micros
 
 _OUTBOX = Table(
     "outbox",
@@ -22,26 +23,9 @@ _OUTBOX = Table(
     ),
     key=3,
 )
-_RECEIVER = Table("receiver", ("name", "state", "since", "error", "last_delivery"))
 _OWED = "state IN ('DUE', 'SENDING')"
 _FORGET = """DELETE FROM outbox WHERE created_at < ?
     AND id NOT IN (SELECT id FROM outbox WHERE state IN ('DUE', 'SENDING'))"""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverState:
-    """How a receiver does.
-
-    `state` is OK or DEAD, `since` when that began; `oldest_due`: when the oldest message that it has not got was made.
-    """
-
-    name: str
-    state: str
-    since: datetime
-    error: str | None
-    last_delivery: datetime | None
-    undelivered: int
-    oldest_due: datetime | None
 
 
 class StoredOutbox:
@@ -77,38 +61,36 @@ class StoredOutbox:
         with self._store.transaction() as tx:
             row = replace(_row(tx, delivery), state=DeliveryState.SENT, sent_at=to_micros(now), error=None)
             _write(tx, replace(row, remote_id=receipt.remote_id, refused=json.dumps(receipt.refused)))
-            receiver = _receiver(tx, row.receiver, now)
+            receiver = receivers.receiver(tx, row.receiver, now)
             since = receiver.since if receiver.state == "OK" else to_micros(now)
-            _write_receiver(tx, _Receiver(row.receiver, "OK", since, None, to_micros(now)))
+            error = f"the last message was refused for {', '.join(receipt.refused)}" if receipt.refused else None
+            receivers.write(tx, receivers.Receiver(row.receiver, "OK", since, error, to_micros(now)))
 
     def later(self, delivery: Delivery, at: datetime, error: str, *, uncertain: bool) -> None:
         """Owed again from `at` on; `uncertain` marks it as a possible repeat."""
         with self._store.transaction() as tx:
             row = _row(tx, delivery)
             if row.state is not DeliveryState.SENT:
+                receivers.write(tx, replace(receivers.receiver(tx, row.receiver, at), error=error))
                 repeat = row.possible_repeat or uncertain
                 row = replace(row, state=DeliveryState.DUE, possible_repeat=repeat, error=error)
                 _write(tx, replace(row, next_attempt_at=to_micros(at)))
 
-    def dead(self, delivery: Delivery, error: str, now: datetime) -> None:  # noqa: ARG002  # the port has `now`
+    def dead(self, delivery: Delivery, error: str) -> None:
         """Refused for good is this message alone; the receiver itself stays as it is."""
         with self._store.transaction() as tx:
             row = _row(tx, delivery)
             if row.state is not DeliveryState.SENT:
                 _write(tx, replace(row, state=DeliveryState.DEAD, error=error))
 
-    def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> bool:
-        """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`.
-
-        True when it was not DEAD before.
-        """
+    def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> None:
+        """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`."""
         with self._store.transaction() as tx:
             for row in _rows(tx, f"WHERE receiver = ? AND {_OWED}", receiver):
                 _write(tx, replace(row, state=DeliveryState.DUE, error=error, next_attempt_at=to_micros(retry_at)))
-            known = _receiver(tx, receiver, now)
+            known = receivers.receiver(tx, receiver, now)
             since = known.since if known.state == "DEAD" else to_micros(now)
-            _write_receiver(tx, replace(known, state="DEAD", since=since, error=error))
-        return known.state != "DEAD"
+            receivers.write(tx, replace(known, state="DEAD", since=since, error=error))
 
     def unheard(self, before: datetime) -> list[Notification]:
         """Messages created before then that nobody has accepted, each once, for each a receiver that should have."""
@@ -136,7 +118,7 @@ class StoredOutbox:
             for row in _rows(tx, f"WHERE {_OWED}"):
                 if row.receiver not in configured:
                     _write(tx, replace(row, state=DeliveryState.DEAD, error="this receiver is no longer configured"))
-            for receiver in _receivers(tx):
+            for receiver in receivers.receivers(tx):
                 if receiver.name not in configured:
                     tx.execute("DELETE FROM receiver WHERE name = ?", (receiver.name,))
 
@@ -146,13 +128,14 @@ class StoredOutbox:
             found = [row for name in set(ids) for row in _rows(connection, "WHERE id = ?", name)]
         return [(row.id, row.receiver, row.state) for row in sorted(found, key=lambda row: row.seq)]
 
-    def receivers(self) -> list[ReceiverState]:
+    def receivers(self) -> list[receivers.ReceiverState]:
         """Every receiver that was ever owed a message, by name."""
         with self._store.read() as connection:
             owed = _rows(connection, f"WHERE {_OWED}")
-            known = _receivers(connection)
+            known = receivers.receivers(connection)
         return [
-            _state(receiver, [row.created_at for row in owed if row.receiver == receiver.name]) for receiver in known
+            receivers.state(receiver, [row.created_at for row in owed if row.receiver == receiver.name])
+            for receiver in known
         ]
 
     def forget(self, before: datetime) -> int:
@@ -171,6 +154,13 @@ def told(connection: sqlite3.Connection, episode: str, level: str) -> frozenset[
     return frozenset(
         row.receiver for row in rows if row.kind in (Kind.FIRING, Kind.REPEAT) and row.state is not DeliveryState.DEAD
     )
+
+
+def last_said(connection: sqlite3.Connection, episode: str, level: str) -> Facts | None:
+    """What the newest message about this level of this episode says; None if there never was one."""
+    condition = "WHERE id >= ? AND id < ? ORDER BY seq DESC LIMIT 1"
+    rows = _rows(connection, condition, f"{episode}/{level}/", f"{episode}/{level}0")
+    return rows[0].delivery().notification.facts if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,17 +200,6 @@ class _Row:
             instead_of=self.instead_of,
         )
         return Delivery(notification, self.state, self.attempts, from_micros(self.next_attempt_at))
-
-
-@dataclass(frozen=True, slots=True)
-class _Receiver:
-    """A row of the receivers, in the order of its columns."""
-
-    name: str
-    state: str
-    since: int
-    error: str | None
-    last_delivery: int | None
 
 
 def _rows(connection: sqlite3.Connection, condition: str, *values: Value) -> list[_Row]:
@@ -270,31 +249,4 @@ def _add(tx: sqlite3.Connection, notification: Notification) -> None:
         payload=to_payload(notification.facts),
     )
     _write(tx, row)
-    _write_receiver(tx, _receiver(tx, notification.receiver, notification.created_at))
-
-
-def _receivers(connection: sqlite3.Connection) -> list[_Receiver]:
-    rows = connection.execute(_RECEIVER.select + "ORDER BY name")
-    return [_Receiver(*_RECEIVER.verified(row)) for row in rows]
-
-
-def _receiver(tx: sqlite3.Connection, name: str, now: datetime) -> _Receiver:
-    row = tx.execute(_RECEIVER.select + "WHERE name = ?", (name,)).fetchone()
-    return _Receiver(name, "OK", to_micros(now), None, None) if row is None else _Receiver(*_RECEIVER.verified(row))
-
-
-def _write_receiver(tx: sqlite3.Connection, row: _Receiver) -> None:
-    columns = (row.name, row.state, row.since, row.error, row.last_delivery)
-    tx.execute(_RECEIVER.replace, _RECEIVER.seal(*columns))
-
-
-def _state(receiver: _Receiver, owed: list[int]) -> ReceiverState:
-    return ReceiverState(
-        name=receiver.name,
-        state=receiver.state,
-        since=from_micros(receiver.since),
-        error=receiver.error,
-        last_delivery=from_micros_or_none(receiver.last_delivery),
-        undelivered=len(owed),
-        oldest_due=from_micros_or_none(min(owed, default=None)),
-    )
+    receivers.write(tx, receivers.receiver(tx, notification.receiver, notification.created_at))

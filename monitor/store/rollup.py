@@ -52,8 +52,8 @@ def write_days(tx: sqlite3.Connection, changes: Iterable[DayChange]) -> None:
         # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
         if (None if old is None else old[2]) != change.before:
             raise _DAY_TOTAL.corrupt(change.day, change.series_id)
-        new = None if change.after is None else (change.day, change.series_id, change.after, change.until)
-        days.put(old, new)
+        new = None if change.after is None else (change.after, change.until)
+        days.put(change.day, change.series_id, old=old, new=new)
         months.setdefault((month_of_day(change.day)[0], change.series_id), []).append(change)
     days.finish()
     _write_months(tx, months)
@@ -104,19 +104,15 @@ class _Rollup:
             self._totals.verified(row)
         return None if row is None else tuple(row)
 
-    def put(self, old: tuple[Any, ...] | None, new: tuple[Value, ...] | None) -> None:
+    def put(self, number: int, series_id: int, *, old: tuple[Any, ...] | None, new: tuple[Value, ...] | None) -> None:
         """Put a row in place of the stored one; None: there is none."""
-        named = old or new
-        if named is None:
-            return
-        number = int(named[0])
         count, digest = self._changed.get(number) or self._tallied(number)
         if old is not None:
             count, digest = count - 1, digest ^ old[-1]
         if new is None:
-            self._connection.execute(self._delete, named[:2])
+            self._connection.execute(self._delete, (number, series_id))
         else:
-            sealed = self._totals.seal(*new)
+            sealed = self._totals.seal(number, series_id, *new)
             count, digest = count + 1, digest ^ int(sealed[-1] or 0)
             self._connection.execute(self._replace, sealed)
         self._changed[number] = (count, digest)
@@ -152,7 +148,7 @@ def _write_months(tx: sqlite3.Connection, changed: dict[tuple[int, int], list[Da
             days += (change.after is not None) - (change.before is not None)
         if days < 0 or (days == 0 and amount):
             raise _MONTH_TOTAL.corrupt(month, series_id)
-        months.put(old, (month, series_id, plain(amount), days) if days else None)
+        months.put(month, series_id, old=old, new=(plain(amount), days) if days else None)
     months.finish()
 
 

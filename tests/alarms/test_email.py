@@ -36,6 +36,24 @@ def test_one_refused_recipient_is_reported_and_the_others_get_it() -> None:
         assert [mail.recipients for mail in server.mails] == [("oncall@example.com",)]
 
 
+@pytest.mark.parametrize(("later", "refused"), [(None, ()), ("550 5.1.1 no such user", ("ml-leads@example.com",))])
+def test_a_recipient_put_off_is_asked_again_alone(later: str | None, refused: tuple[str, ...]) -> None:
+    behaviour = Behaviour(recipients={"ml-leads@example.com": "451 4.7.1 greylisted"})
+    with ScriptedMailServer(behaviour) as server:
+        notifier = create(settings(server.port), now=lambda: NOW)
+        for _ in range(2):
+            with pytest.raises(TemporaryError) as caught:
+                notifier.send(MESSAGE)
+        assert caught.value.retry_after is None
+        assert [mail.recipients for mail in server.mails] == [("oncall@example.com",)]
+        behaviour.recipients.clear()
+        if later is not None:
+            behaviour.recipients["ml-leads@example.com"] = later
+        assert notifier.send(MESSAGE).refused == refused
+        got = [recipient for mail in server.mails for recipient in mail.recipients]
+        assert sorted(got) == sorted({"oncall@example.com", "ml-leads@example.com"} - set(refused))
+
+
 def test_implicit_tls_and_login(tmp_path: Path) -> None:
     with ScriptedMailServer(Behaviour(tls="implicit")) as server:
         wanted = secure_mail_settings(server, tmp_path) | {"username": None, "password": None}

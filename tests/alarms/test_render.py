@@ -77,7 +77,7 @@ def test_test_message_asks_for_nothing() -> None:
     [
         (Reason.RESTATED_BELOW, "spent, back under 100%"),
         (Reason.LIMIT_RAISED, "spent, back under 100%, which was raised"),
-        (Reason.PERIOD_ENDED, "spent, over 100% when the period ended"),
+        (Reason.PERIOD_ENDED, "spent, the period ended over 100%"),
     ],
 )
 def test_resolved_says_how(reason: Reason, ending: str) -> None:

@@ -16,6 +16,7 @@ from alarms.model import (
     AlarmStatus,
     Budget,
     DataStatus,
+    Facts,
     Kind,
     Limit,
     Period,
@@ -59,6 +60,7 @@ class World:
     alarms: dict[AlarmKey, Alarm] = field(default_factory=dict)
     inbox: list[tuple[str, Kind, str, Reason]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    said: dict[tuple[str, str], Facts] = field(default_factory=dict)
     told: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     now: datetime = START
     seen: bool = True
@@ -82,6 +84,7 @@ class World:
             if facts.kind is Kind.FIRING:
                 episode, level, _ = message.id.split("/")
                 self.told[episode, level].add(message.receiver)
+                self.said[episode, level] = facts
 
     def heard(self, receiver: str = "oncall") -> list[tuple[Kind, str, Reason]]:
         return [(kind, at, reason) for name, kind, at, reason in self.inbox if name == receiver]
@@ -239,7 +242,13 @@ def test_a_quiet_period_closes_without_a_word_when_it_is_settled() -> None:
 def test_removing_a_budget_tells_those_who_were_told_that_it_fires() -> None:
     world = World(budget(WARNING, CRITICAL))
     world.see("850")
-    step = retire(world.alarms.values(), world.now, lambda e, level: frozenset(world.told[e, level]))
+    step = retire(
+        world.alarms.values(),
+        world.now,
+        lambda e, level: frozenset(world.told[e, level]),
+        lambda e, level: world.said.get((e, level)),
+    )
+    assert step.notifications[0].facts.spend == Decimal(850)
     assert [(m.receiver, m.facts.kind) for m in step.notifications] == [
         ("mail", Kind.RESOLVED),
         ("oncall", Kind.RESOLVED),

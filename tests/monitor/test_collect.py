@@ -113,7 +113,10 @@ def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure
 
 
 def test_stopping_ends_a_running_collect_at_once(hang: threading.Event) -> None:
+    begun = threading.Event()
+
     def wait() -> Batch:
+        begun.set()
         hang.wait()
         return BATCH
 
@@ -121,6 +124,7 @@ def test_stopping_ends_a_running_collect_at_once(hang: threading.Event) -> None:
     results: list[Fetched] = []
     thread = threading.Thread(target=lambda: results.extend(collect(collector, Source("hung", wait))))
     thread.start()
+    assert begun.wait(5)
     collector.stop()
     thread.join(5)
     assert not thread.is_alive()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from alarms.errors import AccessError, OutsideError, TemporaryError
 from alarms.model import Kind, Limit, Period, Reason, Receipt, Severity, Threshold
+from monitor.clock import to_text
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.cycle import Cycle, TurnReport
 from monitor.model import Batch, Charge, Scope, Series, Window
@@ -156,6 +157,25 @@ def test_a_source_is_asked_when_its_time_has_come_and_not_before(world: World) -
     assert aws.fetches == 3
 
 
+@dataclass(eq=False)
+class FillingSource(FakeSource):
+    """Fills a month that is over after the running window."""
+
+    def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
+        return (Window(Period(MONTH.start, now)), Window(Period(MONTH.start - 31 * 24 * HOUR, MONTH.start)))
+
+
+@pytest.mark.parametrize("kind", [FakeSource, FillingSource])
+def test_every_turn_ends_once_whether_it_brought_something_or_not(world: World, kind: type[FakeSource]) -> None:
+    world.sources = [kind("aws", "1")]
+    for after in (HOUR, timedelta(minutes=1), HOUR):
+        world.turn(after=after)
+        assert world.facts()["turn_at"] == to_text(world.now)
+    world.sources = []
+    world.turn()
+    assert world.facts()["turn_at"] == to_text(world.now)
+
+
 def test_a_failing_source_is_tried_again_sooner_but_not_at_every_poll_and_not_before_it_allows(world: World) -> None:
     (aws,) = world.sources
     aws.error = TemporaryError("503")
@@ -188,7 +208,7 @@ def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -
     world.turn()
     world.turn()
     assert [kind for kind, _, _ in world.messages()] == [Kind.FIRING]
-    assert world.facts()["health"][0]["subject"] == "source aws: no access"
+    assert world.facts()["health"][0]["subject"] == "source aws: locked out"
     aws.error = TemporaryError("503")
     world.turn()
     assert world.messages() == [], "a failure of another kind does not mean that we are let in"

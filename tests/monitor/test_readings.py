@@ -35,7 +35,7 @@ def config(**more: object) -> BudgetConfig:
 
 
 def read(budget: BudgetConfig, billed: dict[Series, Decimal], state: SourceState = FRESH, **more: object):
-    (watched,) = spread([budget], billed or BILLED, CURRENCIES)
+    (watched,) = spread([budget], billed or BILLED, CURRENCIES, lambda *_: True)
     known = more.pop("known", billed or BILLED)
     return reading(watched, more.pop("period", MONTH), Totals(billed), known, {"aws": state}, more.pop("now", NOW))
 
@@ -58,9 +58,19 @@ def test_nothing_read_is_unknown_and_not_zero() -> None:
 
 
 def test_a_new_month_is_unknown_until_something_is_published_into_it() -> None:
-    at_its_start = replace(FRESH, data_as_of=MONTH.start)
-    assert read(config(), {}, at_its_start, known=[EC2]).spend is None
-    assert read(config(), {}, FRESH, known=[EC2]).spend == 0
+    """Even when the source has data that is newer than the month's start: its tail belongs to the month before."""
+    assert read(config(), {}, FRESH, known=[EC2]).spend is None
+
+
+def test_a_service_that_cost_nothing_yet_is_zero_once_its_source_has_charges_in_the_period() -> None:
+    budget = config(scope=Scope(service=("AmazonS3",)))
+    assert read(budget, {EC2: Decimal(5)}, FRESH, known=[EC2, S3]).spend == 0
+    assert read(budget, {EC2: Decimal(5)}, replace(FRESH, missing=("x",)), known=[EC2, S3]).spend is None
+
+
+def test_what_a_source_brought_that_is_no_longer_configured_does_not_count() -> None:
+    renamed = {replace(EC2, source="old"): Decimal(100), EC2: Decimal(100)}
+    assert read(config(), renamed).spend == 100
 
 
 def test_a_scope_that_matches_nothing_ever_seen_stays_unknown() -> None:
@@ -78,7 +88,7 @@ def test_missing_parts_make_it_a_lower_bound() -> None:
 
 
 def test_the_age_is_that_of_the_oldest_source() -> None:
-    (watched,) = spread([config()], BILLED, {"aws": "USD", "other": "USD"})
+    (watched,) = spread([config()], BILLED, {"aws": "USD", "other": "USD"}, lambda *_: True)
     older = SourceState("other", Freshness.LATE, NOW - timedelta(hours=40))
     result = reading(watched, MONTH, Totals(BILLED), BILLED, {"aws": FRESH, "other": older}, NOW)
     assert result.as_of == older.data_as_of
@@ -101,13 +111,13 @@ def test_a_period_is_settled_when_nothing_more_is_expected(
 
 
 def test_each_account_seen_gets_its_own_budget_but_what_belongs_to_none_does_not() -> None:
-    watched = spread([config(each="account")], BILLED, CURRENCIES)
+    watched = spread([config(each="account")], BILLED, CURRENCIES, lambda *_: True)
     assert [w.budget.name for w in watched] == ["training/111122223333", "training/444455556666"]
     assert [w.scope.account for w in watched] == [("111122223333",), ("444455556666",)]
-    some = spread([config(each="account", scope=Scope(account=("444455556666",)))], BILLED, CURRENCIES)
+    some = spread([config(each="account", scope=Scope(account=("444455556666",)))], BILLED, CURRENCIES, lambda *_: True)
     assert [w.budget.name for w in some] == ["training/444455556666"]
 
 
 def test_a_budget_is_fed_by_the_sources_of_its_currency() -> None:
-    assert spread([config()], BILLED, CURRENCIES)[0].sources == ("aws",)
-    assert spread([config(currency="EUR")], BILLED, CURRENCIES)[0].sources == ("hetzner",)
+    assert spread([config()], BILLED, CURRENCIES, lambda *_: True)[0].sources == ("aws",)
+    assert spread([config(currency="EUR")], BILLED, CURRENCIES, lambda *_: True)[0].sources == ("hetzner",)

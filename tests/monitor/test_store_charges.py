@@ -28,6 +28,7 @@ START = datetime(2026, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 ALL = Period(START - 10 * DAY, START + 40 * DAY)
+MONTH = month_of(START)
 EC2 = Series("aws", "USD", account="123456789012", service="AmazonEC2")
 S3 = Series("aws", "USD", account="123456789012", service="AmazonS3", tags=(("team", 'ü"1'),))
 
@@ -198,6 +199,7 @@ def test_any_history_gives_the_totals_of_the_model(history: list[Batch], again: 
                 del model[key]
             model |= {(row.series, row.period): Fraction(row.billed_cost) for row in one.charges}
         assert {s: Fraction(total) for s, total in totals(store).items()} == _sums(model, ALL)
+        assert {s: Fraction(total) for s, total in totals(store, MONTH).items()} == _sums(model, MONTH)
         first = Period(START, START + DAY)
         assert {s: Fraction(total) for s, total in totals(store, first).items()} == _sums(model, first)
         with store.read() as connection:
@@ -260,6 +262,23 @@ def test_a_lost_row_is_noticed(store: Store, table: str, noticed: str) -> None:
         connection.execute(f"DELETE FROM {table} WHERE {key} = (SELECT min({key}) FROM {table})")  # noqa: S608 - ours
     with pytest.raises(CorruptRowError, match=f"of table {noticed} is"):
         totals(store)
+
+
+@pytest.mark.parametrize(
+    ("damage", "noticed"),
+    [
+        ("UPDATE month_total SET billed_cost = '2'", r"row month=\d+, series_id=1 of table month_total is"),
+        ("DELETE FROM month_total", "of table month_tally is"),
+        ("DELETE FROM month_tally", "of table month_tally is"),
+    ],
+)
+def test_a_damaged_month_is_noticed(store: Store, damage: str, noticed: str) -> None:
+    put(store, batch(charge(EC2, 0, "1"), charge(EC2, 24, "4")))
+    assert totals(store, MONTH) == {EC2: Decimal(5)}
+    with store.read() as connection:
+        connection.execute(damage)
+    with pytest.raises(CorruptRowError, match=noticed):
+        totals(store, MONTH)
 
 
 def test_a_lost_charge_is_noticed_before_its_day_is_summed_again(store: Store) -> None:

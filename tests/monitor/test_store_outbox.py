@@ -17,8 +17,9 @@ from alarms.model import DeliveryState, Facts, Kind, Notification, Period, Reaso
 from alarms.ports import Outbox
 from monitor.errors import StoreError
 from monitor.store.database import Store, open_store
-from monitor.store.outbox import ReceiverState, StoredOutbox, told
+from monitor.store.outbox import StoredOutbox, told
 from monitor.store.payload import from_payload, to_payload
+from monitor.store.receivers import ReceiverState
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -110,14 +111,14 @@ def test_what_was_accepted_is_never_owed_again(outbox: StoredOutbox) -> None:
     assert delivery is not None
     outbox.sent(delivery, Receipt(), T)
     outbox.later(delivery, T, "given up, before it came through after all", uncertain=True)
-    outbox.dead(delivery, "the same", T)
+    outbox.dead(delivery, "the same")
     assert outbox.states(["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
 
 
 def test_a_dead_receiver_is_told_of_once_and_comes_back_with_a_delivery(outbox: StoredOutbox) -> None:
     outbox.add([message(1), message(2)])
-    assert outbox.receiver_dead("oncall", "no such hook", T, T + timedelta(days=1)) is True
-    assert outbox.receiver_dead("oncall", "no such hook", T + S, T + timedelta(days=1)) is False
+    outbox.receiver_dead("oncall", "no such hook", T, T + timedelta(days=1))
+    outbox.receiver_dead("oncall", "no such hook", T + S, T + timedelta(days=1))
     assert outbox.receivers() == [ReceiverState("oncall", "DEAD", T, "no such hook", None, 2, T + S)]
     delivery = outbox.oldest_owed("oncall")
     assert delivery is not None
@@ -143,7 +144,7 @@ def test_unheard_is_what_nobody_took(outbox: StoredOutbox) -> None:
     assert outbox.unheard(T + 3 * S) == [message(2)]
     refused = outbox.oldest_owed("oncall")
     assert refused is not None
-    outbox.dead(refused, "too long", T)
+    outbox.dead(refused, "too long")
     assert [one.id for one in outbox.unheard(T + 3 * S)] == ["e1/l80/2"]
     assert outbox.addressed("e1/l80/2") == {"oncall", "mail"}
 
@@ -153,7 +154,7 @@ def test_told_are_those_who_heard_or_will_hear_that_it_fires(store: Store, outbo
     outbox.add([message(1, "other", level="l80.5"), message(1, "third", level="l8")])
     delivery = outbox.oldest_owed("mail")
     assert delivery is not None
-    outbox.dead(delivery, "too long", T)
+    outbox.dead(delivery, "too long")
     with store.read() as connection:
         assert told(connection, "e1", "l80") == {"oncall", "pager"}
         assert told(connection, "e1", "l100") == frozenset()

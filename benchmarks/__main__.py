@@ -1,0 +1,73 @@
+"""`python -m benchmarks [--quick] [status] [turn] [rest]`: measure, print a table, and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+from pathlib import Path
+
+from benchmarks import rest, status, turn
+from benchmarks.measure import ROOT, Report
+
+_ALL = {"status": status.run, "turn": turn.run, "rest": rest.run}
+_PAGE = ROOT / "docs" / "benchmarks.md"
+_HEAD = """\
+| what | ours | reference | reference's | ratio (spread) | target, at most | rounds |
+|---|---|---|---|---|---|---|"""
+_PREFACE = """\
+# Benchmarks
+
+Ratios, because seconds are those of one machine. Each row compares two things that were measured in turns (A B A B) in
+the same minutes, after a round that does not count: medians, in brackets the smallest and the largest.
+
+- `monitor status`: wall time of the whole process, with a large ledger in the store.
+- `turn`: CPU (user and system) of one whole turn - asking CloudWatch, the ledger, every budget, the files - over 1,000
+  accounts with 20 services each, on day 20 of a month that the ledger holds; against boto3 that makes the same calls,
+  parses the answers and does nothing else. CloudWatch is another process that speaks its protocol.
+- `daemon at rest`: resident memory of `monitor run` between turns; against Python that has imported the same modules
+  and made the same AWS clients.
+"""
+
+
+def main() -> int:
+    """Run the named benchmarks, all by default; only a whole run that is not quick writes the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_ALL)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures mean nothing")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(_ALL)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(_ALL)}")
+    names = options.names or list(_ALL)
+    reports = []
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        reports.append(_ALL[name](quick=options.quick))
+    table = _table(reports)
+    print(table)
+    whole = names == list(_ALL) and not options.quick
+    page = options.write or (_PAGE if whole else None)
+    if page is not None:
+        page.write_text(f"{_PREFACE}\n{_machine()}\n\n{table}\n", encoding="utf-8")
+    return 0
+
+
+def _table(reports: list[Report]) -> str:
+    rows = [comparison.row for report in reports for comparison in report.comparisons]
+    notes = [f"- {note}" for report in reports for note in report.notes]
+    return "\n".join([_HEAD, *rows, "", *notes])
+
+
+def _machine() -> str:
+    return (
+        f"Measured with `python -m benchmarks` (`make bench`) on {os.cpu_count()} cores that other programs use too, "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

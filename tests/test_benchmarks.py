@@ -1,0 +1,23 @@
+"""The benchmarks run; what they measure at this size means nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_each_benchmark_runs_and_gives_a_ratio(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--write", str(page)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ") and "**" in line]
+    assert {row.split(" | ")[0].removeprefix("| ") for row in rows} >= {
+        "python -m monitor status",
+        "turn",
+        "daemon at rest",
+    }
+    assert all(row in done.stdout for row in rows)
