@@ -55,8 +55,7 @@ def groups(known: Collection[Counter], by: Collection[str]) -> list[Group]:
 class Tree:
     """What was read of the counters of `groups`: from the base on, or (without one) from `month`, a month's start.
 
-    `points` are oldest first and may reach further back, for the tail of the month before. `failed`: counters that
-    could not be read; what they stand for stays in the remainder of their group.
+    `points` are oldest first and may reach further back, for the tail of the month before.
     """
 
     def __init__(
@@ -66,23 +65,16 @@ class Tree:
         *,
         bases: Mapping[Counter, MeterReading],
         month: datetime,
-        failed: Collection[Counter] = (),
     ) -> None:
         self._groups = groups
         self._bases = bases
         self._month = month
-        self._failed = failed
         # Parents whose groups are booked from the month's start on, and every counter that was read again for that.
         self._again: set[Counter] = set()
         self._reread: set[Counter] = set()
         self._read = dict(points)
         self._points = _up_to_parents(groups, self._read)
         self._increments = {each: increments(self._points[each], bases.get(each)) for each in self._points}
-
-    @property
-    def continued(self) -> bool:
-        """Whether the total goes on from a base."""
-        return TOTAL in self._bases
 
     def to_read_again(self) -> set[Counter]:
         """The counters of groups that cannot be continued from their base; these are booked from `month` on now.
@@ -168,11 +160,7 @@ class Tree:
         for part in group.parts:
             if part in self._again and not self._points[part]:
                 return True
-            if part in self._failed:
-                base = self._bases.get(part)
-                if base is None or base.at < cut:
-                    return True
-            elif part not in self._reread and self._first_start(part, cut) < cut:
+            if part not in self._reread and self._first_start(part, cut) < cut:
                 return True
         return False
 

@@ -107,8 +107,7 @@ class AwsCloudWatch:
             # Missing is missing: what is stored stays.
             return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
         tree, gone = self._read_parts(reader, total, metered, base=base, month=month, until=until)
-        if closed:
-            _check_parts(reader)
+        _check_parts(reader, metered)
         charges, replaces = tree.charges(self.name, self._settings.currency, end)
         for counter in gone | {(account, UNATTRIBUTED) for account, _ in gone}:
             replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(month, end))
@@ -118,7 +117,7 @@ class AwsCloudWatch:
             total[-1][0],
             rejected=reader.rejected,
             missing=tuple(sorted(map(_named, reader.failed))),
-            meters={} if closed else self._next_meters(tree, reader, gone, month),
+            meters={} if closed else self._next_meters(tree, gone, month),
             use=reader.use,
         )
 
@@ -144,7 +143,7 @@ class AwsCloudWatch:
         start = month - _LOOK_BACK
         since = {part: bases[part].at if part in bases else start for part in parts}
         points = {TOTAL: total} | reader.read({TOTAL: start, **since} if gone else since, until)
-        tree = Tree(tree_groups, self._whole(reader, points), bases=bases, month=month, failed=_broken(reader))
+        tree = Tree(tree_groups, self._whole(reader, points), bases=bases, month=month)
         while again := tree.to_read_again():
             tree.read_again(self._whole(reader, reader.read(dict.fromkeys(again, start), until)))
         return tree, gone
@@ -189,16 +188,10 @@ class AwsCloudWatch:
                 f"{self._settings.currency}: change its currency"
             )
 
-    def _next_meters(
-        self, tree: Tree, reader: BillingMetrics, gone: Collection[Counter], month: datetime
-    ) -> dict[str, MeterReading]:
-        """What to continue from next time; what could not be read from the month's start, and the rest as this time."""
-        broken = _broken(reader)
-        if broken:
-            readings = dict.fromkeys(broken if tree.continued else broken | {TOTAL}, MeterReading(month, _ZERO))
-        else:
-            # Those of a month that is over do not count as known any more.
-            readings = tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
+    def _next_meters(self, tree: Tree, gone: Collection[Counter], month: datetime) -> dict[str, MeterReading]:
+        """What to continue from next time."""
+        # Those of a month that is over do not count as known any more.
+        readings = tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
         return {self._key(counter): reading for counter, reading in readings.items()}
 
     def _months_before(self, instant: datetime, now: datetime) -> list[Period]:
@@ -243,16 +236,14 @@ def _bases(
     return bases
 
 
-def _broken(reader: BillingMetrics) -> frozenset[Counter]:
-    """What could not be read this time; what is forbidden will not come the next time either."""
-    return frozenset(counter for counter, status in reader.failed.items() if status != _FORBIDDEN)
+def _check_parts(reader: BillingMetrics, known: Collection[Counter]) -> None:
+    """Better nothing new than a part that is booked already and now seems to cost nothing: its budget would fall.
 
-
-def _check_parts(reader: BillingMetrics) -> None:
-    """A past month is read once: better later than with holes."""
-    for counter in _broken(reader):
-        status = reader.failed[counter]
-        raise BadDataError(f"CloudWatch could not give all readings of {_named(counter)} ({status})")
+    Only what was forbidden from the first may stay in the remainder.
+    """
+    for counter, status in reader.failed.items():
+        if status != _FORBIDDEN or counter in known:
+            raise BadDataError(f"CloudWatch could not give all readings of {_named(counter)} ({status})")
 
 
 def _named(counter: Counter) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from alarms.errors import PermanentError
+from alarms.errors import PermanentError, TemporaryError
 from alarms.notifiers.email import Settings, compose, create
 from alarms.render import render
 from monitor.simulation.mail import MailServer

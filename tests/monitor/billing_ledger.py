@@ -45,15 +45,16 @@ class Ledger:
         self.filled_since: datetime | None = None
         self.batches: list[Batch] = []
 
-    def read(self, source: AwsCloudWatch, now: datetime) -> None:
-        """One turn; what fails is tried again in the next."""
+    def read(self, source: AwsCloudWatch, now: datetime) -> bool:
+        """One turn; what fails is tried again in the next. Whether nothing did."""
         for window in source.windows(now, dict(self.meters), self.filled_since):
             try:
                 batch = source.fetch(window)
             except BadDataError:
-                return
+                return False
             self.filled_since = min(self.filled_since or window.period.start, window.period.start)
             self.take(batch)
+        return True
 
     def take(self, batch: Batch) -> None:
         self.batches.append(batch)

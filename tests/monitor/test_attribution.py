@@ -154,9 +154,10 @@ def test_read_bit_by_bit_the_ledger_is_that_of_one_look(seed: int, by: list[Any]
             continue
         if failing and number < 50:
             world.service.every_time[:] = [fault]
-        ledger.read(source, world.now)
+        whole = ledger.read(source, world.now)
         world.service.every_time.clear()
-        assert ledger.by_month() == world.total_by_month()
+        if whole:
+            assert ledger.by_month() == world.total_by_month()
     ledger.read(source, world.now)
     at_once = Ledger()
     at_once.read(source_of(world.service, by=by, backfill="62d"), world.now)

@@ -184,11 +184,23 @@ def test_forbidden_total_is_an_access_problem(indexed: IndexedCloudWatch) -> Non
         read("06-03T00")
 
 
-@pytest.mark.parametrize("status", ["PartialData", "InternalError", "Forbidden"])
-def test_part_that_is_not_whole_stays_in_the_remainder_and_is_named(indexed: IndexedCloudWatch, status: str) -> None:
+@pytest.mark.parametrize("status", ["PartialData", "InternalError"])
+def test_part_that_is_not_whole_fails_the_read_so_that_nothing_booked_can_fall(
+    indexed: IndexedCloudWatch, status: str
+) -> None:
     indexed.publish(at("06-02T00"), "100")
     indexed.publish(at("06-02T00"), "60", service="AmazonEC2")
     indexed.every_time.append(fault("GetMetricData", dimensions=2, StatusCode=status))
+    with pytest.raises(BadDataError, match="service AmazonEC2"):
+        read("06-03T00", by=["service"])
+
+
+def test_part_that_is_forbidden_from_the_first_stays_in_the_remainder_and_is_named(
+    indexed: IndexedCloudWatch,
+) -> None:
+    indexed.publish(at("06-02T00"), "100")
+    indexed.publish(at("06-02T00"), "60", service="AmazonEC2")
+    indexed.every_time.append(fault("GetMetricData", dimensions=2, StatusCode="Forbidden"))
     batch = read("06-03T00", by=["service"])
     assert shown(batch) == ["/(unattributed) 06-01T00 06-02T00 100.0"]
     assert batch.missing == ("service AmazonEC2",)
