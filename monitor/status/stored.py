@@ -13,6 +13,7 @@ from monitor.clock import to_text
 from monitor.status.place import SYSTEM_STATUS, Place
 from monitor.status.words import Problem, State
 from monitor.store.checksum import checksum
+from monitor.store.ofd import is_held
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -82,23 +83,22 @@ def read(place: Place) -> Stored:
 def lock_is_held(place: Place) -> bool | None:
     """Whether a process holds the state directory; None when it cannot be told.
 
-    Looked up in the kernel's list: taking the lock to try it could keep a daemon that starts just then from having it.
+    Asked without taking it: a daemon that starts just then must have it.
     """
     if place.state_dir is None:
         return None
     try:
-        inode = os.stat(os.path.join(place.state_dir, LOCK)).st_ino
+        file = os.open(os.path.join(place.state_dir, LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     except OSError:
         return None
     try:
-        with open("/proc/locks", encoding="ascii") as file:
-            locks = [line.split() for line in file]
+        return is_held(file)
     except OSError:
         return None
-    # 1: FLOCK  ADVISORY  WRITE 10362 fe:00:2148030 0 EOF
-    return any("FLOCK" in lock and any(part.endswith(f":{inode}") for part in lock) for lock in locks)
+    finally:
+        os.close(file)
 
 
 def _from_store(path: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

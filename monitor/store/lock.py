@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError
+from monitor.store import ofd
 
 _NAME = "lock"
 
@@ -28,6 +29,8 @@ def acquire(directory: Path) -> int:
         raise _refused(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # And so that `status` can ask without taking anything: flock(2) has no such question.
+        ofd.hold(file)
     except BlockingIOError as error:
         os.close(file)
         raise AlreadyRunningError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ import pytest
 from monitor import status_command
 from monitor.clock import to_text
 from monitor.status import place, stored
+from monitor.store import ofd
 from monitor.store.checksum import checksum
 from monitor.store.schema import MIGRATIONS
 
@@ -268,7 +268,7 @@ def test_whether_a_daemon_runs_is_seen_without_touching_its_lock(state: Path) ->
     assert told("--state-dir", state)["daemon"]["running"] is False
     with (state / "lock").open("w") as lock:
         assert told("--state-dir", state)["daemon"]["running"] is False
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        ofd.hold(lock.fileno())
         assert told("--state-dir", state)["daemon"]["running"] is True
     assert told("--state-dir", state)["daemon"]["running"] is False
 
