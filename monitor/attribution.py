@@ -76,6 +76,11 @@ class Tree:
         self._points = _up_to_parents(groups, self._read)
         self._increments = {each: increments(self._points[each], bases.get(each)) for each in self._points}
 
+    @property
+    def newest(self) -> datetime:
+        """When the total was read last."""
+        return self._points[TOTAL][-1][0]
+
     def to_read_again(self) -> set[Counter]:
         """The counters of groups that cannot be continued from their base; these are booked from `month` on now.
 
@@ -99,8 +104,13 @@ class Tree:
                 base = None if counter in self._reread else self._bases.get(counter)
                 self._increments[counter] = increments(found, base)
 
-    def charges(self, source: str, currency: str, end: datetime) -> tuple[list[Charge], dict[Series, Period]]:
-        """The charges that start before `end`, and from where to where they replace what is stored of their series."""
+    def charges(
+        self, source: str, currency: str, end: datetime, only: Collection[Counter] | None = None
+    ) -> tuple[list[Charge], dict[Series, Period]]:
+        """The charges that start before `end`, and from where to where they replace what is stored of their series.
+
+        `only`: the parents of the groups to book, None for all.
+        """
         charges: list[Charge] = []
         replaces: dict[Series, Period] = {}
 
@@ -110,9 +120,11 @@ class Tree:
             charges.extend([Charge(series, period, value) for period, value in found])
 
         parents = {group.parent for group in self._groups}
-        for other in _REMAINDERS:  # of the total, while the tree had another shape
-            book(other, Period(self.since(TOTAL), end), ())
-        for group in self._groups:
+        booked = parents if only is None else only
+        if TOTAL in booked:
+            for other in _REMAINDERS:  # of the total, while the tree had another shape
+                book(other, Period(self.since(TOTAL), end), ())
+        for group in (group for group in self._groups if group.parent in booked):
             window = Period(self.since(group.parent), end)
             whole = self._starting_in(window, group.parent)
             # A counter that has parts is not booked itself, one that has none leaves no remainder; it may have been so.
@@ -139,8 +151,7 @@ class Tree:
 
         A counter that has no such reading yet gets its month's start, where it showed 0: read it from there.
         """
-        newest = self._points[TOTAL][-1][0]
-        result = {TOTAL: self._last(TOTAL, newest - age, self._month) or MeterReading(self._month, _ZERO)}
+        result = {TOTAL: self._last(TOTAL, self.newest - age, self._month) or MeterReading(self._month, _ZERO)}
         for group in self._groups:
             parent = result.get(group.parent)
             if parent is None:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from monitor.model import Batch, Window
@@ -24,6 +24,7 @@ class Fetched:
     """What one source brought for one window: a batch, or the reason why not.
 
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
+    `taken`: set when it has been dealt with; the source is not asked for the rest of its window before.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Fetched:
     window: Window | None = None
     running: bool = True
     last: bool = True
+    taken: threading.Event = field(default_factory=threading.Event)
 
 
 class Collector:
@@ -76,24 +78,37 @@ class Collector:
                 continue
             if fetched is None or fetched.source not in silent_since:
                 continue  # stopped, or it was given up on in this turn
+            yield fetched
+            fetched.taken.set()
             if fetched.last:
                 del silent_since[fetched.source]
             else:
                 silent_since[fetched.source] = time.monotonic()
-            yield fetched
 
 
 def _fetch_all(source: BillingSource, windows: Sequence[Window], results: queue.SimpleQueue[Fetched | None]) -> None:
-    for index, window in enumerate(windows):
-        running, last = index == 0, index == len(windows) - 1
-        try:
-            batch = source.fetch(window)
-        except OutsideError as error:
-            results.put(Fetched(source.name, error=error, running=running))
+    todo = [(window, number == 0) for number, window in enumerate(windows)]
+    while todo:
+        window, running = todo.pop(0)
+        fetched = _fetch(source, window, running=running, more=bool(todo))
+        results.put(fetched)
+        if fetched.batch is None:
             return
-        except Exception:  # a defect in one source must not silence the others; it is told like a failure
-            log.exception("A defect in a source. source=%s", source.name)
-            defect = PermanentError("failed for a reason that is a defect of this program; see the log")
-            results.put(Fetched(source.name, error=defect, running=running))
-            return
-        results.put(Fetched(source.name, batch=batch, window=window, running=running, last=last))
+        if fetched.batch.rest is not None:
+            todo.insert(0, (fetched.batch.rest, running))
+            # A window comes in parts because it is large: no two of them in memory.
+            if not fetched.taken.wait(SILENCE_LIMIT_S):
+                return
+
+
+def _fetch(source: BillingSource, window: Window, *, running: bool, more: bool) -> Fetched:
+    try:
+        batch = source.fetch(window)
+    except OutsideError as error:
+        return Fetched(source.name, error=error, running=running)
+    except Exception:  # a defect in one source must not silence the others; it is told like a failure
+        log.exception("A defect in a source. source=%s", source.name)
+        defect = PermanentError("failed for a reason that is a defect of this program; see the log")
+        return Fetched(source.name, error=defect, running=running)
+    last = not more and batch.rest is None
+    return Fetched(source.name, batch=batch, window=window, running=running, last=last)

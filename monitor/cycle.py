@@ -43,6 +43,7 @@ class SourceReport:
     ok: bool = True
     charges: int = 0
     rejected: int = 0
+    missing: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -151,6 +152,7 @@ class Cycle:
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
             seen.rejected += fetched.batch.rejected
+            seen.missing = (*seen.missing, *fetched.batch.missing)
         if fetched.error is not None:
             seen.ok = False
             seen.error = str(fetched.error)
@@ -166,7 +168,10 @@ class Cycle:
         if batch is None or window is None:
             return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
         clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
-        charges.replace(tx, clock.name, batch, now)
+        booked = charges.replace(tx, clock.name, batch, now)
+        if booked.revised or booked.withdrawn:
+            counts = (clock.name, booked.revised, booked.withdrawn)
+            log.info("Charges were restated. source=%s revised=%d withdrawn=%d", *counts)
         facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
         if not fetched.running:
             return clock

@@ -52,10 +52,12 @@ class Window:
 
     `meters`: for a source of cumulative counters, the last reading of each (by the source's own name for it) that
     needs no second look; empty on the first fetch and when a past month is filled in.
+    `part`: where a fetch that was too much at once goes on; the source's own note, from `Batch.rest`.
     """
 
     period: Period
     meters: Mapping[str, MeterReading] = field(default_factory=dict)
+    part: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Batch:
     `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
     `rejected`: rows that were unusable; `missing`: parts that could not be read (the rest is then a lower bound).
     `meters`: the readings to start from next time.
+    `rest`: what is still to be fetched of the window before anything may be concluded, None if this is all of it.
     """
 
     charges: tuple[Charge, ...]
@@ -84,6 +87,7 @@ class Batch:
     missing: tuple[str, ...] = ()
     meters: Mapping[str, MeterReading] = field(default_factory=dict)
     use: ApiUse = ApiUse()
+    rest: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,15 @@ def as_json(report: TurnReport, deliveries: Deliveries) -> str:
         "schema": 1,
         "turn": to_text(report.turn),
         "sources": [
-            {"name": s.name, "ok": s.ok, "charges": s.charges, "rejected": s.rejected, "error": s.error}
-            for s in report.sources.values()
+            {
+                "name": source.name,
+                "ok": source.ok,
+                "charges": source.charges,
+                "rejected": source.rejected,
+                "missing": list(source.missing),
+                "error": source.error,
+            }
+            for source in report.sources.values()
         ],
         "transitions": [
             {"budget": change.key.subject, "on": change.key.on, **_change(change)}
@@ -45,7 +52,8 @@ def as_text(report: TurnReport, deliveries: Deliveries) -> str:
     lines = [f"Turn of {to_text(report.turn.replace(microsecond=0))}"]
     for source in report.sources.values():
         rejected = f", {source.rejected} rejected" if source.rejected else ""
-        said = f"{source.charges} charges{rejected}" if source.ok else f"FAILED: {source.error}"
+        missing = f"; could not read {', '.join(source.missing)}" if source.missing else ""
+        said = f"{source.charges} charges{rejected}{missing}" if source.ok else f"FAILED: {source.error}"
         lines.append(f"  source {source.name}: {said}")
     for change in report.transitions:
         key = change.key

@@ -25,6 +25,7 @@ class BillingSource(Protocol):
     def fetch(self, window: Window) -> Batch:
         """Read one window; network, no transaction open. Over within `deadline`.
 
+        What is too much at once comes in parts: each batch but the last names the `rest`, to be fetched the same way.
         Raises AccessError, PermanentError, TemporaryError or BadDataError; then nothing of this window is kept.
         """
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -31,6 +33,9 @@ _LOOK_BACK = timedelta(days=3)
 # CloudWatch keeps hourly readings for 455 days.
 _KEPT = timedelta(days=455)
 _SECOND = timedelta(seconds=1)
+# More readings at once take too much memory and time; the services of some accounts, a third of it, do not.
+_MOST_READINGS = 300_000
+_PUBLISHED_EVERY = timedelta(hours=4)
 _DIMENSIONS = {"account": "LinkedAccount", "service": "ServiceName"}
 _FORBIDDEN = "Forbidden"
 _ZERO = Decimal(0)
@@ -54,12 +59,46 @@ def create(settings: Settings) -> BillingSource:
     return AwsCloudWatch(settings)
 
 
-class AwsCloudWatch:
-    """Reads the total, and by `by` its parts, as charges that always add up to the total."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to read of a month: the tree, and from where its counters are continued (`bases`; else from the start).
 
-    def __init__(self, settings: Settings) -> None:
+    `metered` are the counters that were read before, `gone` those that are booked but not in the tree any more.
+    """
+
+    month: datetime
+    until: datetime
+    groups: Sequence[Group]
+    bases: Mapping[Counter, MeterReading]
+    metered: Collection[Counter]
+    gone: Collection[Counter]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is still to be read of a plan: the services of `accounts`.
+
+    `points` are those of the total and of these accounts; `meters` and `missing` what the parts before have brought.
+    """
+
+    plan: _Plan
+    accounts: Sequence[Group]
+    points: Mapping[Counter, list[Point]]
+    meters: Mapping[str, MeterReading]
+    missing: tuple[str, ...]
+
+
+class AwsCloudWatch:
+    """Reads the total, and by `by` its parts, as charges that always add up to the total.
+
+    What is more than `most` readings is read from the month's start and in parts: the total and its accounts first,
+    then the services of some of these accounts at a time, against the same readings of the total.
+    """
+
+    def __init__(self, settings: Settings, most: int = _MOST_READINGS) -> None:
         self.name = settings.name
         self._settings = settings
+        self._most = most
         self._client: Any = None
 
     def windows(
@@ -91,65 +130,122 @@ class AwsCloudWatch:
 
     def _fetch(self, window: Window) -> Batch:
         reader = self._reader()
+        if isinstance(window.part, _Rest):
+            return self._go_on(reader, window, window.part)
         end = window.period.end
-        closed = end == month_of(end).start
+        closed = _is_closed(window)
         metered = self._metered(window.meters)
         base = _total_base(metered, end)
         month = month_of(base.at if base else window.period.start).start
         # Beyond the tail, so that a parent's newest reading does not cut off those of its parts.
         until = end + (TAIL + _SETTLED if closed else _SECOND)
-        total = reader.read({TOTAL: base.at if base else month - _LOOK_BACK}, until)[TOTAL]
-        self._check_total(reader)
+        total = self._read(reader, {TOTAL: base.at if base else month - _LOOK_BACK}, until)[TOTAL]
         first = base.at + _SECOND if base else month
         if not any(first <= instant <= end for instant, _ in total):
             if not total and not closed:
                 self._check_currency(reader)
             # Missing is missing: what is stored stays.
             return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
-        tree, gone = self._read_parts(reader, total, metered, base=base, month=month, until=until)
-        _check_parts(reader, metered)
-        charges, replaces = tree.charges(self.name, self._settings.currency, end)
-        for counter in gone | {(account, UNATTRIBUTED) for account, _ in gone}:
-            replaces.setdefault(Series(self.name, self._settings.currency, *counter), Period(month, end))
-        return Batch(
-            tuple(charges),
-            replaces,
-            total[-1][0],
-            rejected=reader.rejected,
-            missing=tuple(sorted(map(_named, reader.failed))),
-            meters={} if closed else self._next_meters(tree, gone, month),
-            use=reader.use,
-        )
+        plan = self._plan(reader, metered, base, month=month, until=until)
+        tree = self._read_parts(reader, plan, total)
+        return self._begin(reader, window, plan) if tree is None else self._batch(reader, window, plan, tree)
 
-    def _read_parts(
+    def _plan(
         self,
         reader: BillingMetrics,
-        total: list[Point],
         metered: Mapping[Counter, MeterReading],
-        *,
         base: MeterReading | None,
+        *,
         month: datetime,
         until: datetime,
-    ) -> tuple[Tree, set[Counter]]:
+    ) -> _Plan:
         """Everything that is published or was in this month; and what was booked that the tree no longer has."""
         by = self._settings.by
         recent = {counter for counter, reading in metered.items() if reading.at >= month}
         listed = reader.listed(None if len(by) > 1 else _DIMENSIONS[by[0]]) if by else set()
         tree_groups = groups(recent | listed, by)
-        parts = {part for group in tree_groups for part in group.parts}
-        gone = recent - parts - {TOTAL}
+        gone = recent - {part for group in tree_groups for part in group.parts} - {TOTAL}
         # Another `by` than before: the whole month is booked anew.
         bases = {} if gone else _bases(tree_groups, metered, base, month)
-        start = month - _LOOK_BACK
-        since = {part: bases[part].at if part in bases else start for part in parts}
-        points = {TOTAL: total} | reader.read({TOTAL: start, **since} if gone else since, until)
-        tree = Tree(tree_groups, self._whole(reader, points), bases=bases, month=month)
-        while again := tree.to_read_again():
-            tree.read_again(self._whole(reader, reader.read(dict.fromkeys(again, start), until)))
-        return tree, gone
+        return _Plan(month, until, tree_groups, bases, metered.keys(), gone)
 
-    def _whole(self, reader: BillingMetrics, points: dict[Counter, list[Point]]) -> dict[Counter, list[Point]]:
-        """Without the readings of counters that could not be read to the end; raises if that is the total."""
+    def _read_parts(self, reader: BillingMetrics, plan: _Plan, total: list[Point]) -> Tree | None:
+        """Everything at once; None if that is too much."""
+        start = plan.month - _LOOK_BACK
+        if plan.gone:
+            total = self._read(reader, {TOTAL: start}, plan.until)[TOTAL]
+        parts = {part for group in plan.groups for part in group.parts}
+        if self._is_too_much(plan, len(parts) * len(total)):
+            return None
+        since = {part: plan.bases[part].at if part in plan.bases else start for part in parts}
+        points = {TOTAL: total} | self._read(reader, since, plan.until)
+        tree = Tree(plan.groups, points, bases=plan.bases, month=plan.month)
+        while again := tree.to_read_again():
+            if self._is_too_much(plan, len(again) * ((plan.until - start) // _PUBLISHED_EVERY)):
+                return None
+            tree.read_again(self._read(reader, dict.fromkeys(again, start), plan.until))
+        return tree
+
+    def _is_too_much(self, plan: _Plan, readings: int) -> bool:
+        """Whether it has to come in parts; a tree without services below accounts is never so large."""
+        return len(plan.groups) > 1 and readings > self._most
+
+    def _begin(self, reader: BillingMetrics, window: Window, plan: _Plan) -> Batch:
+        """The total and its accounts, read from the month's start: what of the total is nobody's."""
+        plan = replace(plan, bases={})
+        root, *accounts = plan.groups
+        points = self._read(reader, dict.fromkeys((TOTAL, *root.parts), plan.month - _LOOK_BACK), plan.until)
+        whole = [Group(account.parent, (), account.rest) for account in accounts]
+        tree = Tree([root, *whole], points, bases={}, month=plan.month)
+        batch = self._batch(reader, window, plan, tree, only={TOTAL})
+        return _continued(batch, window, _Rest(replace(plan, gone=()), accounts, points, batch.meters, batch.missing))
+
+    def _go_on(self, reader: BillingMetrics, window: Window, rest: _Rest) -> Batch:
+        """The services of as many accounts as are not too much at once, below what was read of the accounts before."""
+        count = _fitting(rest.accounts, self._most // 3 // len(rest.points[TOTAL]))
+        now, later = rest.accounts[:count], rest.accounts[count:]
+        accounts = {group.parent for group in now}
+        services = {service for group in now for service in group.parts}
+        points = {counter: rest.points[counter] for counter in (TOTAL, *accounts)}
+        points |= self._read(reader, dict.fromkeys(services, rest.plan.month - _LOOK_BACK), rest.plan.until)
+        root = replace(rest.plan.groups[0], parts=tuple(accounts))
+        tree = Tree([root, *now], points, bases={}, month=rest.plan.month)
+        batch = self._batch(reader, window, rest.plan, tree, only=accounts)
+        meters, missing = {**rest.meters, **batch.meters}, (*rest.missing, *batch.missing)
+        if not later:
+            return replace(batch, meters=meters, missing=missing)
+        left = {counter: found for counter, found in rest.points.items() if counter not in accounts}
+        return _continued(batch, window, _Rest(rest.plan, later, left, meters, missing))
+
+    def _batch(
+        self,
+        reader: BillingMetrics,
+        window: Window,
+        plan: _Plan,
+        tree: Tree,
+        only: Collection[Counter] | None = None,
+    ) -> Batch:
+        """What was read of a window; `only`: of the groups of these parents."""
+        _check_parts(reader, plan.metered)
+        currency, end = self._settings.currency, window.period.end
+        charges, replaces = tree.charges(self.name, currency, end, only)
+        for counter in {*plan.gone, *((account, UNATTRIBUTED) for account, _ in plan.gone)}:
+            replaces.setdefault(Series(self.name, currency, *counter), Period(plan.month, end))
+        return Batch(
+            tuple(charges),
+            replaces,
+            tree.newest,
+            rejected=reader.rejected,
+            missing=tuple(sorted(map(_named, reader.failed))),
+            meters={} if _is_closed(window) else self._next_meters(tree, plan.gone, plan.month),
+            use=reader.use,
+        )
+
+    def _read(
+        self, reader: BillingMetrics, since: Mapping[Counter, datetime], until: datetime
+    ) -> dict[Counter, list[Point]]:
+        """The readings of what could be read to the end; raises if that is not so of the total."""
+        points = reader.read(since, until)
         self._check_total(reader)
         return {counter: [] if counter in reader.failed else found for counter, found in points.items()}
 
@@ -234,6 +330,22 @@ def _bases(
             if parent is not None and reading is not None and month < reading.at <= parent.at:
                 bases[part] = reading
     return bases
+
+
+def _is_closed(window: Window) -> bool:
+    """Whether it is a month that is over."""
+    return window.period.end == month_of(window.period.end).start
+
+
+def _fitting(accounts: Sequence[Group], most: int) -> int:
+    """How many of the accounts have `most` counters together; one at least."""
+    counts = accumulate(1 + len(account.parts) for account in accounts)
+    return max(1, sum(count <= most for count in counts))
+
+
+def _continued(batch: Batch, window: Window, rest: _Rest) -> Batch:
+    """A part; what it says of more than its charges comes with the last."""
+    return replace(batch, meters={}, missing=(), rest=replace(window, part=rest))
 
 
 def _check_parts(reader: BillingMetrics, known: Collection[Counter]) -> None:

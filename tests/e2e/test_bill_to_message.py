@@ -41,7 +41,7 @@ def test_the_sample_is_the_published_series() -> None:
 def test_a_month_to_date_becomes_its_charges_to_the_last_digit(stage: Stage) -> None:
     publish(stage, JUNE_2020)
     report = stage.once("2020-06-04T00:00:00Z")
-    assert report["sources"] == [{"name": "aws", "ok": True, "charges": 3, "rejected": 0, "error": None}]
+    assert report["sources"] == [{"name": "aws", "ok": True, "charges": 3, "rejected": 0, "missing": [], "error": None}]
     days = spend(stage, "--by", "day", "--since", "2020-06-01", "--until", "2020-06-05")
     assert days == {"2020-06-01": "22.65", "2020-06-02": "12.09", "2020-06-03": "12.17"}
 
