@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import TypeAlias
 
 from alarms.model import Period
@@ -35,6 +36,41 @@ class Group:
     rest: Counter
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to read of a month: the tree, and from where its counters are continued (`bases`; else from the start).
+
+    `metered` are the counters that were read before, `gone` those that are booked but not in the tree any more.
+    """
+
+    month: datetime
+    until: datetime
+    groups: Sequence[Group]
+    bases: Mapping[Counter, MeterReading]
+    metered: Collection[Counter]
+    gone: Collection[Counter]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is still to be read of a plan that is too much at once: the services of `accounts`.
+
+    `points` are those of the total and of these accounts; `meters` and `missing` what the parts before have brought.
+    """
+
+    plan: Plan
+    accounts: Sequence[Group]
+    points: Mapping[Counter, Sequence[Point]]
+    meters: Mapping[str, MeterReading]
+    missing: tuple[str, ...]
+
+    def split(self, most: int) -> tuple[Sequence[Group], Sequence[Group]]:
+        """As many accounts as have about `most` readings with their services, one at least; and those after them."""
+        readings = (len(self.points[TOTAL]) * (1 + len(account.parts)) for account in self.accounts)
+        count = max(1, sum(together <= most for together in accumulate(readings)))
+        return self.accounts[:count], self.accounts[count:]
+
+
 def groups(known: Collection[Counter], by: Collection[str]) -> list[Group]:
     """The tree for `by` (of "account", "service"), its root first; without linked accounts, by service alone."""
     both = "account" in by and "service" in by
@@ -50,6 +86,26 @@ def groups(known: Collection[Counter], by: Collection[str]) -> list[Group]:
         if counter[0] and counter[1]:
             services_of[counter[0]].append(counter)
     return [root, *(Group((a, ""), tuple(sorted(services_of[a])), (a, UNATTRIBUTED)) for a in accounts)]
+
+
+def total_base(metered: Mapping[Counter, MeterReading], end: datetime) -> MeterReading | None:
+    """From where the total is continued; the start of its month is none, the tail of the month before ends there."""
+    base = metered.get(TOTAL)
+    return base if base is not None and month_of(base.at).start < base.at <= end else None
+
+
+def bases_of(
+    tree: Sequence[Group], metered: Mapping[Counter, MeterReading], total: MeterReading | None, month: datetime
+) -> dict[Counter, MeterReading]:
+    """From where counters are continued: never later than their parent."""
+    bases = {} if total is None else {TOTAL: total}
+    for group in tree:
+        parent = bases.get(group.parent)
+        for part in group.parts:
+            reading = metered.get(part)
+            if parent is not None and reading is not None and month < reading.at <= parent.at:
+                bases[part] = reading
+    return bases
 
 
 class Tree:

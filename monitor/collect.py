@@ -24,7 +24,7 @@ class Fetched:
     """What one source brought for one window: a batch, or the reason why not.
 
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
-    `taken`: set when it has been dealt with; the source is not asked for the rest of its window before.
+    `taken`: set when it has been dealt with; the source is not asked for more before.
     """
 
     source: str
@@ -34,6 +34,11 @@ class Fetched:
     running: bool = True
     last: bool = True
     taken: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def halfway(self) -> bool:
+        """Whether the rest of the running window is still to come."""
+        return self.running and self.batch is not None and self.batch.rest is not None
 
 
 class Collector:
@@ -96,9 +101,9 @@ def _fetch_all(source: BillingSource, windows: Sequence[Window], results: queue.
             return
         if fetched.batch.rest is not None:
             todo.insert(0, (fetched.batch.rest, running))
-            # A window comes in parts because it is large: no two of them in memory.
-            if not fetched.taken.wait(SILENCE_LIMIT_S):
-                return
+        # They may be large: no two of them in memory.
+        if todo and not fetched.taken.wait(SILENCE_LIMIT_S):
+            return
 
 
 def _fetch(source: BillingSource, window: Window, *, running: bool, more: bool) -> Fetched:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A failing source is tried again after a poll, then two, then four, but never less often than this.
 _LONGEST_BACKOFF = timedelta(minutes=15)
+# What a source lacks while a window comes in parts: until the last its figures are at least what they say.
+_REST = "the rest of a long read"
 # A year's messages and a bit, so that this November can be held against the last.
 _REMEMBERED = timedelta(days=400)
 
@@ -108,11 +110,13 @@ class Cycle:
         work = self._work(now, everything=everything)
         self._progressed()
         awaited = {source.name for source in work}
+        halfway: set[str] = set()
         for fetched in self._collector.collect(work):
             if fetched.last:
                 awaited.discard(fetched.source)
+            (halfway.add if fetched.halfway else halfway.discard)(fetched.source)
             # With the last answer the turn is over: evaluating a second time would tell nothing new.
-            self._take_in(fetched, report, now, faults, over=not awaited)
+            self._take_in(fetched, report, now, faults, over=not awaited, whole=not halfway)
             self._progressed()
         if awaited or not work:
             with self._store.transaction() as tx:
@@ -132,10 +136,23 @@ class Cycle:
         return work
 
     def _take_in(
-        self, fetched: Fetched, report: TurnReport, now: datetime, faults: Sequence[Fault], *, over: bool
+        self,
+        fetched: Fetched,
+        report: TurnReport,
+        now: datetime,
+        faults: Sequence[Fault],
+        *,
+        over: bool,
+        whole: bool,
     ) -> None:
-        """Commit what one source brought and everything that follows from it; if the turn is `over`, its end too."""
+        """Commit what one source brought and everything that follows from it; if the turn is `over`, its end too.
+
+        `whole`: no running window is there in part only, from which nothing may be concluded yet.
+        """
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
+        if seen.error is not None and fetched.window is not None and fetched.window.part is not None:
+            # The rest of a window is worth nothing when a part before was refused.
+            fetched = replace(fetched, batch=None, error=BadDataError(seen.error))
         try:
             with self._store.transaction() as tx:
                 clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
@@ -143,11 +160,11 @@ class Cycle:
                 facts.write_clock(tx, moved_on)
                 if over:
                     self._finish(tx, report, now, faults)
-                elif fetched.running:
+                elif fetched.running and whole:
                     self._evaluate(tx, report, now, faults)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network.
-            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults, over=over)
+            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults, over=over, whole=whole)
         _log_change(clock, moved_on)
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
@@ -167,12 +184,14 @@ class Cycle:
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
             return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
-        clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
         booked = charges.replace(tx, clock.name, batch, now)
         if booked.revised or booked.withdrawn:
             counts = (clock.name, booked.revised, booked.withdrawn)
             log.info("Charges were restated. source=%s revised=%d withdrawn=%d", *counts)
         facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
+        if batch.rest is not None:
+            return replace(clock, missing=(_REST,)) if fetched.running else clock
+        clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
         if not fetched.running:
             return clock
         clock = replace(clock, last_attempt=now, failures=0, next_attempt_at=now + settings.every, access=True)

@@ -32,6 +32,16 @@ def month_of(instant: datetime) -> Period:
     return Period(start, midnight((start + timedelta(days=32)).date().replace(day=1)))
 
 
+def months_before(instant: datetime, oldest: datetime) -> list[Period]:
+    """The months that start before `instant` and end after `oldest`, newest first."""
+    found: list[Period] = []
+    month = month_of(instant - timedelta(microseconds=1))
+    while month.end > oldest:
+        found.append(month)
+        month = month_of(month.start - timedelta(microseconds=1))
+    return found
+
+
 def period_of(kind: PeriodKind, instant: datetime) -> Period:
     """The period of this kind that an instant falls in."""
     return month_of(instant) if kind is PeriodKind.MONTH else day_of(instant)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,13 +14,13 @@ from alarms.clients.aws import AwsSettings, make_client
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
-from monitor.attribution import TOTAL, Counter, Group, Tree, groups
+from monitor.attribution import TOTAL, Counter, Group, Plan, Rest, Tree, bases_of, groups, total_base
 from monitor.clients.aws import BillingMetrics
 from monitor.clock import SystemClock, to_text
 from monitor.errors import AccessError, BadDataError, PermanentError
 from monitor.meter import TAIL, Point
 from monitor.model import UNATTRIBUTED, Batch, MeterReading, Series, Window
-from monitor.period import month_of
+from monitor.period import month_of, months_before
 from monitor.ports import BillingSource
 
 DEADLINE_S = 60.0
@@ -59,35 +58,6 @@ def create(settings: Settings) -> BillingSource:
     return AwsCloudWatch(settings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What to read of a month: the tree, and from where its counters are continued (`bases`; else from the start).
-
-    `metered` are the counters that were read before, `gone` those that are booked but not in the tree any more.
-    """
-
-    month: datetime
-    until: datetime
-    groups: Sequence[Group]
-    bases: Mapping[Counter, MeterReading]
-    metered: Collection[Counter]
-    gone: Collection[Counter]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """What is still to be read of a plan: the services of `accounts`.
-
-    `points` are those of the total and of these accounts; `meters` and `missing` what the parts before have brought.
-    """
-
-    plan: _Plan
-    accounts: Sequence[Group]
-    points: Mapping[Counter, list[Point]]
-    meters: Mapping[str, MeterReading]
-    missing: tuple[str, ...]
-
-
 class AwsCloudWatch:
     """Reads the total, and by `by` its parts, as charges that always add up to the total.
 
@@ -114,10 +84,10 @@ class AwsCloudWatch:
             running = Window(Period(total.at, now + _SECOND), meters)
         else:
             running = Window(Period(month, now + _SECOND))
-        start = running.period.start
-        missing = self._months_before(min(filled_since or start, start), now)
+        start, oldest = running.period.start, now - self._settings.backfill
+        missing = months_before(min(filled_since or start, start), oldest)
         if start == month and now - month < TAIL + _SETTLED:
-            missing = list(dict.fromkeys([*self._months_before(month, now)[:1], *missing]))
+            missing = list(dict.fromkeys([*months_before(month, oldest)[:1], *missing]))
         return [running, *map(Window, missing)]
 
     def fetch(self, window: Window) -> Batch:
@@ -130,12 +100,12 @@ class AwsCloudWatch:
 
     def _fetch(self, window: Window) -> Batch:
         reader = self._reader()
-        if isinstance(window.part, _Rest):
+        if isinstance(window.part, Rest):
             return self._go_on(reader, window, window.part)
         end = window.period.end
         closed = _is_closed(window)
         metered = self._metered(window.meters)
-        base = _total_base(metered, end)
+        base = total_base(metered, end)
         month = month_of(base.at if base else window.period.start).start
         # Beyond the tail, so that a parent's newest reading does not cut off those of its parts.
         until = end + (TAIL + _SETTLED if closed else _SECOND)
@@ -158,7 +128,7 @@ class AwsCloudWatch:
         *,
         month: datetime,
         until: datetime,
-    ) -> _Plan:
+    ) -> Plan:
         """Everything that is published or was in this month; and what was booked that the tree no longer has."""
         by = self._settings.by
         recent = {counter for counter, reading in metered.items() if reading.at >= month}
@@ -166,10 +136,10 @@ class AwsCloudWatch:
         tree_groups = groups(recent | listed, by)
         gone = recent - {part for group in tree_groups for part in group.parts} - {TOTAL}
         # Another `by` than before: the whole month is booked anew.
-        bases = {} if gone else _bases(tree_groups, metered, base, month)
-        return _Plan(month, until, tree_groups, bases, metered.keys(), gone)
+        bases = {} if gone else bases_of(tree_groups, metered, base, month)
+        return Plan(month, until, tree_groups, bases, metered.keys(), gone)
 
-    def _read_parts(self, reader: BillingMetrics, plan: _Plan, total: list[Point]) -> Tree | None:
+    def _read_parts(self, reader: BillingMetrics, plan: Plan, total: list[Point]) -> Tree | None:
         """Everything at once; None if that is too much."""
         start = plan.month - _LOOK_BACK
         if plan.gone:
@@ -186,11 +156,11 @@ class AwsCloudWatch:
             tree.read_again(self._read(reader, dict.fromkeys(again, start), plan.until))
         return tree
 
-    def _is_too_much(self, plan: _Plan, readings: int) -> bool:
+    def _is_too_much(self, plan: Plan, readings: int) -> bool:
         """Whether it has to come in parts; a tree without services below accounts is never so large."""
         return len(plan.groups) > 1 and readings > self._most
 
-    def _begin(self, reader: BillingMetrics, window: Window, plan: _Plan) -> Batch:
+    def _begin(self, reader: BillingMetrics, window: Window, plan: Plan) -> Batch:
         """The total and its accounts, read from the month's start: what of the total is nobody's."""
         plan = replace(plan, bases={})
         root, *accounts = plan.groups
@@ -198,12 +168,11 @@ class AwsCloudWatch:
         whole = [Group(account.parent, (), account.rest) for account in accounts]
         tree = Tree([root, *whole], points, bases={}, month=plan.month)
         batch = self._batch(reader, window, plan, tree, only={TOTAL})
-        return _continued(batch, window, _Rest(replace(plan, gone=()), accounts, points, batch.meters, batch.missing))
+        return _continued(batch, window, Rest(replace(plan, gone=()), accounts, points, batch.meters, batch.missing))
 
-    def _go_on(self, reader: BillingMetrics, window: Window, rest: _Rest) -> Batch:
+    def _go_on(self, reader: BillingMetrics, window: Window, rest: Rest) -> Batch:
         """The services of as many accounts as are not too much at once, below what was read of the accounts before."""
-        count = _fitting(rest.accounts, self._most // 3 // len(rest.points[TOTAL]))
-        now, later = rest.accounts[:count], rest.accounts[count:]
+        now, later = rest.split(self._most // 3)
         accounts = {group.parent for group in now}
         services = {service for group in now for service in group.parts}
         points = {counter: rest.points[counter] for counter in (TOTAL, *accounts)}
@@ -215,13 +184,13 @@ class AwsCloudWatch:
         if not later:
             return replace(batch, meters=meters, missing=missing)
         left = {counter: found for counter, found in rest.points.items() if counter not in accounts}
-        return _continued(batch, window, _Rest(rest.plan, later, left, meters, missing))
+        return _continued(batch, window, Rest(rest.plan, later, left, meters, missing))
 
     def _batch(
         self,
         reader: BillingMetrics,
         window: Window,
-        plan: _Plan,
+        plan: Plan,
         tree: Tree,
         only: Collection[Counter] | None = None,
     ) -> Batch:
@@ -290,15 +259,6 @@ class AwsCloudWatch:
         readings = tree.settled(_SETTLED) | dict.fromkeys(gone, MeterReading(month - _SECOND, _ZERO))
         return {self._key(counter): reading for counter, reading in readings.items()}
 
-    def _months_before(self, instant: datetime, now: datetime) -> list[Period]:
-        """Months that start before the instant and are within `backfill`, newest first."""
-        found = []
-        month = month_of(instant - _SECOND)
-        while month.end > now - self._settings.backfill:
-            found.append(month)
-            month = month_of(month.start - _SECOND)
-        return found
-
     def _key(self, counter: Counter) -> str:
         """The name of a counter in the store."""
         return "/".join((self._settings.currency, *counter))
@@ -312,38 +272,12 @@ class AwsCloudWatch:
         return found
 
 
-def _total_base(metered: Mapping[Counter, MeterReading], end: datetime) -> MeterReading | None:
-    """From where the total is continued; the start of its month is none, the tail of the month before ends there."""
-    base = metered.get(TOTAL)
-    return base if base is not None and month_of(base.at).start < base.at <= end else None
-
-
-def _bases(
-    tree_groups: Sequence[Group], metered: Mapping[Counter, MeterReading], total: MeterReading | None, month: datetime
-) -> dict[Counter, MeterReading]:
-    """From where counters are continued: never later than their parent."""
-    bases = {} if total is None else {TOTAL: total}
-    for group in tree_groups:
-        parent = bases.get(group.parent)
-        for part in group.parts:
-            reading = metered.get(part)
-            if parent is not None and reading is not None and month < reading.at <= parent.at:
-                bases[part] = reading
-    return bases
-
-
 def _is_closed(window: Window) -> bool:
     """Whether it is a month that is over."""
     return window.period.end == month_of(window.period.end).start
 
 
-def _fitting(accounts: Sequence[Group], most: int) -> int:
-    """How many of the accounts have `most` counters together; one at least."""
-    counts = accumulate(1 + len(account.parts) for account in accounts)
-    return max(1, sum(count <= most for count in counts))
-
-
-def _continued(batch: Batch, window: Window, rest: _Rest) -> Batch:
+def _continued(batch: Batch, window: Window, rest: Rest) -> Batch:
     """A part; what it says of more than its charges comes with the last."""
     return replace(batch, meters={}, missing=(), rest=replace(window, part=rest))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from alarms.model import Period
 from monitor.errors import BadDataError
-from monitor.model import Batch, MeterReading, Series
+from monitor.model import Batch, MeterReading, Series, Window
 from monitor.period import month_of
 from monitor.sources.aws_cloudwatch import AwsCloudWatch, Settings
 from tests.fakes.cloudwatch_indexed import IndexedCloudWatch, Refusal
@@ -48,12 +48,15 @@ class Ledger:
     def read(self, source: AwsCloudWatch, now: datetime) -> bool:
         """One turn; what fails is tried again in the next. Whether nothing did."""
         for window in source.windows(now, dict(self.meters), self.filled_since):
-            try:
-                batch = source.fetch(window)
-            except BadDataError:
-                return False
+            rest: Window | None = window
+            while rest is not None:
+                try:
+                    batch = source.fetch(rest)
+                except BadDataError:
+                    return False
+                self.take(batch)
+                rest = batch.rest
             self.filled_since = min(self.filled_since or window.period.start, window.period.start)
-            self.take(batch)
         return True
 
     def take(self, batch: Batch) -> None:
@@ -81,8 +84,9 @@ class Ledger:
         return [f"{a}/{s} {start:%m-%dT%H} {end:%m-%dT%H} {cost}" for start, end, a, s, cost in rows]
 
 
-def source_of(service: IndexedCloudWatch, **settings: Any) -> AwsCloudWatch:
-    """A source that asks the fake directly."""
-    source = AwsCloudWatch(Settings(name="aws", **settings))
+def source_of(service: IndexedCloudWatch, *, most: int | None = None, **settings: Any) -> AwsCloudWatch:
+    """A source that asks the fake directly; `most`: what it reads at once."""
+    described = Settings(name="aws", **settings)
+    source = AwsCloudWatch(described) if most is None else AwsCloudWatch(described, most)
     source._client = DirectClient(service)
     return source

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from alarms.model import Period
 from monitor.attribution import TOTAL, Group, groups
 from monitor.meter import increments
+from monitor.model import Window
 from monitor.period import month_of
-from tests.fakes.cloudwatch_indexed import IndexedCloudWatch
+from tests.fakes.cloudwatch_indexed import IndexedCloudWatch, populate
 from tests.monitor.billing_ledger import Ledger, source_of
 
 START = datetime(2026, 10, 28, tzinfo=UTC)
@@ -161,6 +162,105 @@ def test_read_bit_by_bit_the_ledger_is_that_of_one_look(seed: int, by: list[Any]
     ledger.read(source, world.now)
     at_once = Ledger()
     at_once.read(source_of(world.service, by=by, backfill="62d"), world.now)
+    assert attributed(ledger) == attributed(at_once)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**9), st.booleans(), st.integers(1, 9), st.sampled_from((1, 60, 150)))
+def test_read_in_parts_the_ledger_and_the_meters_are_those_of_one_look(
+    seed: int, failing: bool, every: int, most: int
+) -> None:
+    world = World(seed, accounts=True)
+    by = ["account", "service"]
+    source = source_of(world.service, most=most, by=by, backfill="62d")
+    ledger = Ledger()
+    fault = part_fails(world.random)
+    for number in range(45):
+        world.step()
+        if number % every:
+            continue
+        if failing and number < 35:
+            world.service.every_time[:] = [fault]
+        whole = ledger.read(source, world.now)
+        world.service.every_time.clear()
+        if whole:
+            assert ledger.by_month() == world.total_by_month()
+    assert ledger.read(source, world.now)
+    at_once = Ledger()
+    at_once.read(source_of(world.service, by=by, backfill="62d"), world.now)
+    assert attributed(ledger) == attributed(at_once)
+    first_look = Ledger()
+    first_look.read(source_of(world.service, most=most, by=by, backfill="62d"), world.now)
+    assert first_look.meters == at_once.meters
+
+
+def test_parts_are_small_exact_and_leave_the_meters_to_the_last() -> None:
+    service = IndexedCloudWatch()
+    populate(service, accounts=7, services=4, points=40, start=datetime(2026, 11, 1, tzinfo=UTC))
+    source = source_of(service, most=900, by=["account", "service"])
+    batches = [source.fetch(source.windows(datetime(2026, 11, 8, tzinfo=UTC), {}, None)[0])]
+    while batches[-1].rest is not None:
+        assert not batches[-1].meters
+        batches.append(source.fetch(batches[-1].rest))
+    assert len(batches) == 1 + 7, "the total and accounts, then the services of one account at a time"
+    assert len(batches[-1].meters) == 1 + 7 + 7 * 4
+    assert max(len(batch.charges) for batch in batches) == 4 * 40
+    # Each metric is asked for once, but for the total, which tells how much there is.
+    assert service.metrics_requested == 1 + (1 + 7) + 7 * 4
+
+
+@pytest.mark.parametrize("most", [100, None])
+def test_a_past_month_in_parts_leaves_the_running_meters_alone(most: int | None) -> None:
+    service = IndexedCloudWatch()
+    populate(service, accounts=3, services=2, points=100, start=datetime(2026, 10, 3, tzinfo=UTC))
+    source = source_of(service, most=most, by=["account", "service"])
+    rest: Window | None = Window(month_of(datetime(2026, 10, 3, tzinfo=UTC)))
+    count = 0
+    while rest is not None:
+        batch = source.fetch(rest)
+        assert batch.meters == {}
+        rest, count = batch.rest, count + 1
+    assert count == (1 if most is None else 4)
+
+
+def test_what_is_published_between_two_parts_waits_for_the_next_look() -> None:
+    service = IndexedCloudWatch()
+    start = datetime(2026, 11, 2, tzinfo=UTC)
+    populate(service, accounts=3, services=2, points=30, start=start)
+    source = source_of(service, most=100, by=["account", "service"])
+    now = datetime(2026, 11, 9, tzinfo=UTC)
+    ledger = Ledger()
+    rest: Window | None = source.windows(now, {}, None)[0]
+    while rest is not None:
+        batch = source.fetch(rest)
+        ledger.take(batch)
+        service.publish(now, "9999")
+        service.publish(now, "9000", account="000000000000")
+        service.publish(now, "9000", account="000000000000", service="Service1")
+        rest = batch.rest
+    newest = start + timedelta(hours=4 * 30)
+    assert batch.data_as_of == max(period.end for _, period in ledger.charges) == newest
+    total = service._points[(("Currency", "USD"),)]
+    assert sum(ledger.charges.values()) == Decimal(str(dict(total)[int(newest.timestamp())]))
+
+
+def test_a_service_that_is_new_in_every_account_is_not_read_at_once() -> None:
+    service = IndexedCloudWatch()
+    start = datetime(2026, 11, 2, tzinfo=UTC)
+    populate(service, accounts=6, services=5, points=100, start=start)
+    source = source_of(service, most=1500, by=["account", "service"])
+    ledger = Ledger()
+    now = start + timedelta(hours=400)
+    ledger.read(source, now)
+    before = len(ledger.batches)
+    ledger.read(source, now)
+    assert len(ledger.batches) == before + 1, "continued, all at once"
+    for account in range(6):
+        service.publish(now, "1", account=f"{account:012}", service="Tax")
+    ledger.read(source, now + timedelta(hours=1))
+    assert len(ledger.batches) > before + 2
+    at_once = Ledger()
+    at_once.read(source_of(service, by=["account", "service"]), now + timedelta(hours=1))
     assert attributed(ledger) == attributed(at_once)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -110,6 +111,14 @@ def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure
     source = Source("broken", failing(TemporaryError("503")))
     assert len(collect(Collector(), source, windows=3)) == 1
     assert source.calls == 1
+
+
+def test_the_rest_of_a_window_is_asked_for_when_the_part_before_was_dealt_with() -> None:
+    batches = [replace(BATCH, rest=WINDOW), replace(BATCH, rest=WINDOW), BATCH, BATCH]
+    source = Source("aws", lambda: batches[source.calls - 1])
+    arriving = Collector().collect({source: (WINDOW, WINDOW)})
+    seen = [(source.calls, fetched.running, fetched.halfway, fetched.last) for fetched in arriving]
+    assert seen == [(1, True, True, False), (2, True, True, False), (3, True, False, False), (4, False, False, True)]
 
 
 def test_stopping_ends_a_running_collect_at_once(hang: threading.Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from monitor.model import Batch, Charge, Scope, Series, Window
 from monitor.period import PeriodKind
 from monitor.store import facts
 from monitor.store.database import Store, open_store
+from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
 
 MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
@@ -194,6 +195,83 @@ def test_a_failing_source_is_tried_again_sooner_but_not_at_every_poll_and_not_be
     assert aws.fetches == before
     world.turn(after=timedelta(minutes=5))
     assert aws.fetches == before + 1
+
+
+@dataclass(eq=False)
+class SourceInParts(FakeSource):
+    """One account with each fetch; `parts` are its costs, an error where that fails. So too a month that is over."""
+
+    parts: tuple[str | OutsideError, ...] = ()
+    past: bool = False
+    noticed: Callable[[], None] = lambda: None
+
+    def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
+        running = Window(Period(MONTH.start, now))
+        return (running, Window(Period(MONTH.start - 30 * 24 * HOUR, MONTH.start))) if self.past else (running,)
+
+    def fetch(self, window: Window) -> Batch:
+        self.noticed()
+        number = window.part if isinstance(window.part, int) else 0
+        cost = self.parts[number]
+        if isinstance(cost, OutsideError):
+            raise cost
+        series = Series(self.name, "USD", account=str(number))
+        charge = Charge(series, window.period, Decimal(cost))
+        rest = replace(window, part=number + 1) if number + 1 < len(self.parts) else None
+        return Batch((charge,), {series: window.period}, window.period.end, rest=rest)
+
+
+def test_nothing_is_concluded_from_a_window_before_its_last_part(world: World) -> None:
+    aws = SourceInParts("aws", parts=("900", "200"))
+    world.sources = [aws]
+    world.turn()
+    assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+    seen: list[tuple[Any, ...]] = []
+    aws.noticed = lambda: seen.append((world.messages(), world.facts()["turn_at"], clock_of(world).last_poll))
+    first_read = world.now
+    # Moved from one account to another: between the parts the sum is too low.
+    aws.parts = ("0", "200", "900")
+    world.turn()
+    assert seen == [([], to_text(first_read), first_read)] * 3
+    assert world.messages() == []
+    assert clock_of(world).last_poll == world.now
+
+
+@pytest.mark.parametrize("refused", [TemporaryError("503"), "NaN"])
+def test_a_window_that_breaks_off_between_parts_ends_no_alarm_and_is_read_again(
+    world: World, refused: str | OutsideError
+) -> None:
+    aws = SourceInParts("aws", parts=("900", "200"))
+    world.sources = [aws]
+    world.turn()
+    assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+    first_read = world.now
+    aws.parts = ("0", refused, "900")
+    report = world.turn()
+    assert not report.no_failure
+    assert report.unread == ("aws",)
+    assert clock_of(world).last_poll == first_read
+    assert (Kind.RESOLVED, "100%") not in {message[:2] for message in world.messages()}
+    aws.parts = ("0", "200", "900")
+    world.turn()
+    assert clock_of(world).last_poll == world.now
+    assert clock_of(world).missing == ()
+
+
+def test_a_past_month_is_filled_with_its_last_part(world: World) -> None:
+    aws = SourceInParts("aws", parts=("1", "2"), past=True)
+    world.sources = [aws]
+    filled: list[datetime | None] = []
+    aws.noticed = lambda: filled.append(clock_of(world).filled_since)
+    world.turn()
+    past = MONTH.start - 30 * 24 * HOUR
+    assert filled == [None, None, MONTH.start, MONTH.start]
+    assert clock_of(world).filled_since == past
+
+
+def clock_of(world: World) -> SourceClock:
+    with world.store.read() as connection:
+        return facts.read_clocks(connection).get("aws") or SourceClock("aws")
 
 
 def test_an_answer_with_nothing_in_it_is_no_read(world: World) -> None:
