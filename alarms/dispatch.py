@@ -116,9 +116,9 @@ class Dispatcher:
             try:
                 wait = self._serve(lane)
                 lane.store_failed = False
-            except OutboxError as error:
+            except (OutboxError, RuntimeError) as error:  # RuntimeError: no thread could be started
                 if not lane.store_failed and not lane.stopping.is_set():
-                    log.error("The outbox cannot be used, trying on. receiver=%s error=%s", lane.name, error)  # noqa: TRY400  # one sentence for people, no traceback
+                    log.error("Cannot send now, trying on. receiver=%s error=%s", lane.name, error)  # noqa: TRY400  # one sentence for people, no traceback
                 lane.store_failed = True
                 wait = _STORE_RETRY_S
             if wait > 0:
@@ -126,7 +126,7 @@ class Dispatcher:
 
     def _serve(self, lane: Lane) -> float:
         """Send one delivery if one is due; how many seconds there is nothing to do."""
-        self._mark_sent(lane)
+        self._note(lane)
         with self._choosing:
             delivery = self._outbox.oldest_owed(lane.name)
             wait = self._wait_s(delivery)
@@ -158,17 +158,29 @@ class Dispatcher:
         except OutboxError as error:
             # People hear of a breach even when the disk is full; at worst they hear of it twice.
             log.warning("Sending without a note of it. receiver=%s error=%s", lane.name, error)
-        result = self._attempt(lane, delivery)
+        lane.unnoted = (delivery, self._attempt(lane, delivery), self._now())
+        self._note(lane)
+
+    def _note(self, lane: Lane) -> None:
+        """Note what came of a send; kept in mind until that works, so that it is neither sent again nor forgotten."""
+        if lane.unnoted is None:
+            return
+        delivery, result, at = lane.unnoted
         match result:
             case Receipt():
-                lane.unmarked = (delivery, result, self._now())
-                self._mark_sent(lane)
+                self._outbox.sent(delivery, result, at)
+                log.info(
+                    "Delivered. id=%s receiver=%s attempts=%d", delivery.notification.id, lane.name, delivery.attempts
+                )
+                if result.refused:
+                    log.warning("Some recipients were refused. receiver=%s count=%d", lane.name, len(result.refused))
             case PermanentError():
                 self._refused(lane, delivery, result)
             case TemporaryError():
-                at = self._now() + delay(delivery.attempts, result.retry_after)
-                log.warning("Not delivered, trying on. receiver=%s at=%s error=%s", lane.name, at, result)
-                self._outbox.later(delivery, at, str(result), uncertain=result.uncertain)
+                again = at + delay(delivery.attempts, result.retry_after)
+                log.warning("Not delivered, trying on. receiver=%s at=%s error=%s", lane.name, again, result)
+                self._outbox.later(delivery, again, str(result), uncertain=result.uncertain)
+        lane.unnoted = None
 
     def _attempt(self, lane: Lane, delivery: Delivery) -> Receipt | PermanentError | TemporaryError:
         lane.stuck = [attempt for attempt in lane.stuck if attempt.is_alive()]
@@ -180,16 +192,6 @@ class Dispatcher:
             lane.stuck.append(attempt)
             return TemporaryError(f"{lane.name} did not answer within {self._send_wall_s:.0f} s", uncertain=True)
         return attempt.result
-
-    def _mark_sent(self, lane: Lane) -> None:
-        """Note what was accepted; kept in mind until that works, so that it is not sent again."""
-        if lane.unmarked is not None:
-            delivery, receipt, at = lane.unmarked
-            self._outbox.sent(delivery, receipt, at)
-            lane.unmarked = None
-            log.info("Delivered. id=%s receiver=%s attempts=%d", delivery.notification.id, lane.name, delivery.attempts)
-            if receipt.refused:
-                log.warning("Some recipients were refused. receiver=%s count=%d", lane.name, len(receipt.refused))
 
     def _arrived_late(self, delivery: Delivery, receipt: Receipt) -> None:
         """A send that was given up has been accepted after all."""
@@ -219,8 +221,10 @@ class Dispatcher:
 
     def _spread(self) -> None:
         """Address what nobody has accepted for a while to everybody else."""
-        for notification in self._outbox.unheard(self._now() - UNHEARD_AFTER):
-            self._address(notification, self._not_addressed(notification))
+        now = self._now()
+        for notification in self._outbox.unheard(now - UNHEARD_AFTER):
+            if now - notification.created_at < _ONCE_A_DAY:  # older ones are no news for a receiver that is new
+                self._address(notification, self._not_addressed(notification))
 
     def _not_addressed(self, notification: Notification) -> list[str]:
         return sorted(self._lanes.keys() - self._outbox.addressed(notification.id))

@@ -25,20 +25,20 @@ _PATIENCE_S = 0.25
 
 @dataclass(slots=True)
 class Lane:
-    """One receiver. `unmarked`: accepted by the other side, but not noted in the outbox yet."""
+    """One receiver. `unnoted`: what came of a send, as long as the outbox does not know it yet."""
 
     name: str
     notifier: Notifier
     stopping: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
     under_way: Delivery | None = None
-    unmarked: tuple[Delivery, Receipt, datetime] | None = None
+    unnoted: tuple[Delivery, Receipt | PermanentError | TemporaryError, datetime] | None = None
     stuck: list[Attempt] = field(default_factory=list)
     store_failed: bool = False
 
     def anew(self, stopping: threading.Event) -> Lane:
         """The same receiver for another run, with what must not be forgotten."""
-        return Lane(self.name, self.notifier, stopping, unmarked=self.unmarked, stuck=self.stuck)
+        return Lane(self.name, self.notifier, stopping, unnoted=self.unnoted, stuck=self.stuck)
 
 
 class Attempt(threading.Thread):

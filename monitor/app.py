@@ -112,6 +112,7 @@ class App:
         sources, notifiers = build_sources(config), build_notifiers(config, self._clock)
         with self._one_at_a_time:
             self._dispatcher.stop(timedelta(seconds=30))
+            self._outbox.recover()
             self._wire_with(config, sources, notifiers)
             self._dispatcher.start()
 
@@ -135,6 +136,7 @@ class App:
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config
         self._outbox.retire(notifiers)
+        self._outbox.revive(self._clock.now())
         self._dispatcher = Dispatcher(
             self._outbox,
             notifiers,

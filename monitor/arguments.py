@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except OutsideError as error:
         return _fail(str(error), ExitCode.UNAVAILABLE)
-    except OutputError as error:
+    except (OutputError, BrokenPipeError) as error:
         return _unheard(error)
     except KeyboardInterrupt:
         return _fail("interrupted", ExitCode.TEMPORARY)
@@ -155,11 +155,11 @@ def _instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-23 or 2026-11-23T18:00:00Z") from None
 
 
-def _unheard(error: OutputError) -> int:
+def _unheard(error: Exception) -> int:
     """What was done is done, but stdout could not take the answer."""
     # The interpreter's last flush must not complain as well.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if isinstance(error.__cause__, BrokenPipeError):
+    if isinstance(error.__cause__ or error, BrokenPipeError):
         return ExitCode.OK  # whoever read it has gone, as `| head` does
     return _fail(str(error), ExitCode.UNAVAILABLE)
 

@@ -108,7 +108,6 @@ class Cycle:
         """
         report = TurnReport(now)
         work = self._work(now, everything=everything)
-        self._progressed()
         awaited = {source.name for source in work}
         halfway: set[str] = set()
         for fetched in self._collector.collect(work):
@@ -131,7 +130,7 @@ class Cycle:
             clocks = facts.read_clocks(tx)
             for name, source in self._sources.items():
                 clock = clocks.get(name) or SourceClock(name)
-                if everything or clock.next_attempt_at is None or clock.next_attempt_at <= now:
+                if everything or _is_due(clock, now):
                     work[source] = source.windows(now, charges.meters(tx, name), clock.filled_since)
         return work
 
@@ -184,6 +183,8 @@ class Cycle:
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
             return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
+        if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
+            raise BadDataError("it answered without its newest data, which it had published before")
         booked = charges.replace(tx, clock.name, batch, now)
         if booked.revised or booked.withdrawn:
             counts = (clock.name, booked.revised, booked.withdrawn)
@@ -222,8 +223,14 @@ class Cycle:
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
 
 
+def _is_due(clock: SourceClock, now: datetime) -> bool:
+    # An attempt in the future was made by a clock that was wrong; what it planned counts for nothing.
+    from_the_future = clock.last_attempt is not None and clock.last_attempt > now
+    return clock.next_attempt_at is None or clock.next_attempt_at <= now or from_the_future
+
+
 def _was_read(clock: SourceClock | None) -> bool:
-    return clock is not None and clock.last_poll is not None and not clock.failures and not clock.missing
+    return clock is not None and clock.last_poll is not None and clock.error is None and not clock.missing
 
 
 def _log_change(before: SourceClock, after: SourceClock) -> None:

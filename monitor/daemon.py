@@ -14,7 +14,7 @@ from monitor import signals, systemd
 from monitor.app import App
 from monitor.clock import Clock
 from monitor.config import Config
-from monitor.errors import ConfigError, ExitCode, OutsideError
+from monitor.errors import ConfigError, ExitCode, OutsideError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Daemon:
         systemd.notify(RELOADING="1")
         try:
             self._app.replace(self._load())
-        except (ConfigError, OutsideError) as error:
+        except (ConfigError, OutsideError, StoreError) as error:
             log.critical("The new config is broken, the old one stays. error=%s", error)
             self._app.note_broken_config(str(error))
         else:

@@ -50,7 +50,7 @@ class Totals:
 
     def __init__(self, billed: Mapping[Series, Decimal]) -> None:
         self._all = list(billed.items())
-        self.sources = frozenset(series.source for series in billed)
+        self.sources = frozenset((series.source, series.currency) for series in billed)
         self._by_account: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
         self._by_service: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
         for item in self._all:
@@ -161,8 +161,10 @@ def _nothing_was_spent(
 
     A scope that matches nothing ever seen (a misspelt service, say) stays NO_DATA: it must not look like thrift.
     """
-    published = all(state.name in totals.sources and not state.missing for state in feeding)
-    return bool(feeding) and published and any(watched.scope.covers(series) for series in known)
+    currency = watched.budget.currency
+    published = all((state.name, currency) in totals.sources and not state.missing for state in feeding)
+    named = any(watched.scope.covers(series) and series.currency == currency for series in known)
+    return bool(feeding) and published and named
 
 
 def _is_settled(period: Period, ages: Sequence[datetime | None], now: datetime) -> bool:

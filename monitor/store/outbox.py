@@ -122,6 +122,14 @@ class StoredOutbox:
                 if receiver.name not in configured:
                     tx.execute("DELETE FROM receiver WHERE name = ?", (receiver.name,))
 
+    def revive(self, now: datetime) -> None:
+        """After a start or a new config: whoever was DEAD may have been repaired, and is tried now."""
+        with self._store.transaction() as tx:
+            dead = {receiver.name for receiver in receivers.receivers(tx) if receiver.state == "DEAD"}
+            for row in _rows(tx, f"WHERE {_OWED} AND state = 'DUE'"):
+                if row.receiver in dead and row.next_attempt_at > to_micros(now):
+                    _write(tx, replace(row, next_attempt_at=to_micros(now)))
+
     def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
         """(id, receiver, state) of these messages, in the order in which they were owed."""
         with self._store.read() as connection:
