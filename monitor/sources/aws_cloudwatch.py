@@ -149,6 +149,8 @@ class AwsCloudWatch:
             return None
         since = {part: plan.bases[part].at if part in plan.bases else start for part in parts}
         points = {TOTAL: total} | self._read(reader, since, plan.until)
+        if lost := [part for part in plan.bases if not points[part]]:
+            raise BadDataError(f"CloudWatch gave no reading of {_named(lost[0])}, of which it had published some")
         tree = Tree(plan.groups, points, bases=plan.bases, month=plan.month)
         while again := tree.to_read_again():
             if self._is_too_much(plan, len(again) * ((plan.until - start) // _PUBLISHED_EVERY)):
