@@ -296,6 +296,28 @@ def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -
     assert world.facts()["health"] == []
 
 
+def test_an_answer_without_the_newest_data_is_a_failure_and_lowers_nothing(world: World) -> None:
+    (aws,) = world.sources
+    aws.month_to_date, aws.as_of = "1100", START
+    world.turn()
+    world.messages()
+    aws.month_to_date, aws.as_of = "900", START - HOUR
+    report = world.turn()
+    assert not report.no_failure
+    assert world.messages() == []
+    assert world.facts()["budgets"][0]["spend"] == "1100"
+
+
+def test_an_attempt_in_the_future_by_a_wrong_clock_does_not_blind(world: World) -> None:
+    (aws,) = world.sources
+    aws.month_to_date = "1"
+    world.now += timedelta(days=365 * 5)
+    world.turn()
+    world.now = START
+    world.turn()
+    assert aws.fetches == 2
+
+
 def test_a_source_read_in_part_is_told_once_and_its_visible_part_still_fires(world: World) -> None:
     (aws,) = world.sources
     aws.month_to_date, aws.missing = "850", ("account 111122223333",)

@@ -115,6 +115,15 @@ def test_what_was_accepted_is_never_owed_again(outbox: StoredOutbox) -> None:
     assert outbox.states(["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
 
 
+def test_who_was_dead_is_tried_at_once_after_a_start(outbox: StoredOutbox) -> None:
+    outbox.add([message(1)])
+    outbox.receiver_dead("oncall", "no such hook", T, T + timedelta(days=1))
+    outbox.revive(T + S)
+    owed = outbox.oldest_owed("oncall")
+    assert owed is not None
+    assert owed.next_attempt_at == T + S
+
+
 def test_a_dead_receiver_is_told_of_once_and_comes_back_with_a_delivery(outbox: StoredOutbox) -> None:
     outbox.add([message(1), message(2)])
     outbox.receiver_dead("oncall", "no such hook", T, T + timedelta(days=1))
