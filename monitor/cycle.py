@@ -20,7 +20,7 @@ from monitor.collect import Collector, Fetched
 from monitor.config.model import Config
 from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
-from monitor.model import Window
+from monitor.model import Batch, Window
 from monitor.ports import BillingSource, SourceDefaults
 from monitor.store import charges, facts
 from monitor.store.database import Store
@@ -185,6 +185,8 @@ class Cycle:
             return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")
+        if not fetched.running and batch.rest is None and window.part is None:
+            batch = _without_what_was_booked_otherwise(tx, clock.name, batch, window)
         booked = charges.replace(tx, clock.name, batch, now)
         if booked.revised or booked.withdrawn:
             counts = (clock.name, booked.revised, booked.withdrawn)
@@ -221,6 +223,14 @@ class Cycle:
         step = self._evaluator.evaluate(tx, now, faults)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
+
+
+def _without_what_was_booked_otherwise(tx: sqlite3.Connection, source: str, batch: Batch, window: Window) -> Batch:
+    """A past month that was read whole again is all there is of it: series of another grain (`by`) must not stay."""
+    if not batch.replaces or batch.missing:
+        return batch
+    others = {series for series in charges.known_series(tx) if series.source == source} - batch.replaces.keys()
+    return replace(batch, replaces={**dict.fromkeys(others, window.period), **batch.replaces})
 
 
 def _is_due(clock: SourceClock, now: datetime) -> bool:

@@ -21,7 +21,7 @@ from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.cycle import Cycle, TurnReport
 from monitor.model import Batch, Charge, Scope, Series, Window
 from monitor.period import PeriodKind
-from monitor.store import facts
+from monitor.store import charges, facts
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
@@ -405,3 +405,28 @@ def test_no_failed_empty_or_partial_answer_lowers_a_figure_or_ends_an_alarm(
                 ]
                 assert fell == []
             before = now
+
+
+class Regrained(FakeSource):
+    """Reads last month as a whole again, in another grain than the first time."""
+
+    def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
+        return (Window(Period(MONTH.start, now)), Window(OCTOBER))
+
+    def fetch(self, window: Window) -> Batch:
+        if window.period != OCTOBER:
+            return super().fetch(window)
+        series = Series(self.name, "USD", service="AmazonEC2" if self.fetches > 1 else "")
+        return Batch((Charge(series, OCTOBER, Decimal(100)),), {series: OCTOBER}, OCTOBER.end)
+
+
+OCTOBER = Period(datetime(2026, 10, 1, tzinfo=UTC), MONTH.start)
+
+
+def test_a_past_month_read_again_in_another_grain_is_not_counted_twice(world: World) -> None:
+    world.sources = [Regrained("aws", "10")]
+    world.turn()
+    world.turn()
+    with world.store.read() as connection:
+        totals = charges.totals_by_series(connection, OCTOBER)
+    assert totals == {Series("aws", "USD", service="AmazonEC2"): Decimal(100)}
