@@ -76,7 +76,7 @@ class AwsCloudWatch:
     ) -> Sequence[Window]:
         """The running window, continued from the last settled readings, then the months that were never read.
 
-        As long as a month is read from its start, the month before is read again, for its tail.
+        In its first four days, while a month is read from its start, the one before is read again, for its tail.
         """
         month = month_of(now).start
         total = meters.get(self._key(TOTAL))
@@ -86,7 +86,7 @@ class AwsCloudWatch:
             running = Window(Period(month, now + _SECOND))
         start, oldest = running.period.start, now - self._settings.backfill
         missing = months_before(min(filled_since or start, start), oldest)
-        if start == month:
+        if start == month and now - month < TAIL + _LOOK_BACK:
             missing = list(dict.fromkeys([*months_before(month, oldest)[:1], *missing]))
         return [running, *map(Window, missing)]
 
