@@ -40,7 +40,8 @@ class Group:
 class Plan:
     """What to read of a month: the tree, and from where its counters are continued (`bases`; else from the start).
 
-    `metered` are the counters that were read before, `gone` those that are booked but not in the tree any more.
+    `metered` are the counters that were read before, `shown` those of them that have had a reading in this month, and
+    `gone` those that are booked but not in the tree any more.
     """
 
     month: datetime
@@ -48,6 +49,7 @@ class Plan:
     groups: Sequence[Group]
     bases: Mapping[Counter, MeterReading]
     metered: Collection[Counter]
+    shown: Collection[Counter]
     gone: Collection[Counter]
 
 

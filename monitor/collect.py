@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # A fetch has its own deadline of 60 s; this one is for a source that breaks its word.
 SILENCE_LIMIT_S = 90.0
+# So long the first look at a budget waits for all the sources that feed it; then it is judged by those that answered.
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Fetched:
     """What one source brought for one window: a batch, or the reason why not.
 
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
-    `taken`: set when it has been dealt with; the source is not asked for more before.
+    `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
+    it was not good enough for the ledger; then the source is asked for nothing more this turn.
     """
 
     source: str
@@ -34,6 +38,7 @@ class Fetched:
     running: bool = True
     last: bool = True
     taken: threading.Event = field(default_factory=threading.Event)
+    refused: threading.Event = field(default_factory=threading.Event)
 
     @property
     def halfway(self) -> bool:
@@ -44,8 +49,9 @@ class Fetched:
 class Collector:
     """Fetches from sources in parallel; remembers which are still hanging from an earlier turn."""
 
-    def __init__(self, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+    def __init__(self, silence_limit_s: float = SILENCE_LIMIT_S, patience_s: float = PATIENCE_S) -> None:
         self._silence_limit_s = silence_limit_s
+        self._patience_s = patience_s
         self._hanging: dict[str, threading.Thread] = {}
         self._stopped = threading.Event()
         self._results: queue.SimpleQueue[Fetched | None] = queue.SimpleQueue()
@@ -55,8 +61,11 @@ class Collector:
         self._stopped.set()
         self._results.put(None)
 
-    def collect(self, work: Mapping[BillingSource, Sequence[Window]]) -> Iterator[Fetched]:
-        """Yield results as they arrive, at least one for each source, the last one of each marked."""
+    def collect(self, work: Mapping[BillingSource, Sequence[Window]]) -> Iterator[Fetched | None]:
+        """Yield results as they arrive, at least one for each source, the last one of each marked.
+
+        None among them, once: `patience_s` have passed, and some are still awaited.
+        """
         results = self._results = queue.SimpleQueue()  # a new one: what a hanging call brings late is not for this turn
         silent_since: dict[str, float] = {}
         for source, windows in work.items():
@@ -72,12 +81,20 @@ class Collector:
             thread.start()
         yield from self._gather(results, silent_since)
 
-    def _gather(self, results: queue.SimpleQueue[Fetched | None], silent_since: dict[str, float]) -> Iterator[Fetched]:
+    def _gather(
+        self, results: queue.SimpleQueue[Fetched | None], silent_since: dict[str, float]
+    ) -> Iterator[Fetched | None]:
+        impatient_at = time.monotonic() + self._patience_s
         while silent_since and not self._stopped.is_set():
             name, since = min(silent_since.items(), key=lambda item: item[1])
+            give_up_at = since + self._silence_limit_s
             try:
-                fetched = results.get(timeout=max(0.0, since + self._silence_limit_s - time.monotonic()))
+                fetched = results.get(timeout=max(0.0, min(give_up_at, impatient_at) - time.monotonic()))
             except queue.Empty:
+                if impatient_at < give_up_at:
+                    impatient_at = math.inf
+                    yield None
+                    continue
                 del silent_since[name]
                 yield Fetched(name, error=TemporaryError(f"gave no answer within {self._silence_limit_s:.0f} s"))
                 continue
@@ -85,7 +102,7 @@ class Collector:
                 continue  # stopped, or it was given up on in this turn
             yield fetched
             fetched.taken.set()
-            if fetched.last:
+            if fetched.last or fetched.refused.is_set():
                 del silent_since[fetched.source]
             else:
                 silent_since[fetched.source] = time.monotonic()
@@ -97,12 +114,12 @@ def _fetch_all(source: BillingSource, windows: Sequence[Window], results: queue.
         window, running = todo.pop(0)
         fetched = _fetch(source, window, running=running, more=bool(todo))
         results.put(fetched)
-        if fetched.batch is None:
+        if fetched.batch is None or fetched.last:
             return
         if fetched.batch.rest is not None:
             todo.insert(0, (fetched.batch.rest, running))
-        # They may be large: no two of them in memory.
-        if todo and not fetched.taken.wait(SILENCE_LIMIT_S):
+        # They may be large: no two of them in memory. And an older month is not filled in before a newer one.
+        if not fetched.taken.wait(SILENCE_LIMIT_S) or fetched.refused.is_set():
             return
 
 
@@ -115,5 +132,7 @@ def _fetch(source: BillingSource, window: Window, *, running: bool, more: bool) 
         log.exception("A defect in a source. source=%s", source.name)
         defect = PermanentError("failed for a reason that is a defect of this program; see the log")
         return Fetched(source.name, error=defect, running=running)
-    last = not more and batch.rest is None
+    # Where nothing is published now (a wrong region, say) an empty past would be taken for a past without spend.
+    nothing_now = running and batch.data_as_of is None
+    last = (not more and batch.rest is None) or nothing_now
     return Fetched(source.name, batch=batch, window=window, running=running, last=last)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -96,6 +96,7 @@ class Cycle:
         self._progressed = progressed
         self._collector = Collector()
         self._evaluator = Evaluator(config, outbox)
+        self._patient = True
 
     def stop(self) -> None:
         """Let a running turn end without waiting for sources; from another thread."""
@@ -110,12 +111,16 @@ class Cycle:
         work = self._work(now, everything=everything)
         awaited = {source.name for source in work}
         halfway: set[str] = set()
+        self._patient = True
         for fetched in self._collector.collect(work):
+            if fetched is None:
+                self._lose_patience(report, now, faults)
+                continue
             if fetched.last:
                 awaited.discard(fetched.source)
             (halfway.add if fetched.halfway else halfway.discard)(fetched.source)
             # With the last answer the turn is over: evaluating a second time would tell nothing new.
-            self._take_in(fetched, report, now, faults, over=not awaited, whole=not halfway)
+            self._take_in(fetched, report, now, faults, awaited=awaited, whole=not halfway)
             self._progressed()
         if awaited or not work:
             with self._store.transaction() as tx:
@@ -141,29 +146,30 @@ class Cycle:
         now: datetime,
         faults: Sequence[Fault],
         *,
-        over: bool,
+        awaited: Collection[str],
         whole: bool,
     ) -> None:
-        """Commit what one source brought and everything that follows from it; if the turn is `over`, its end too.
+        """Commit what one source brought and everything that follows from it; with the last one the turn's end too.
 
-        `whole`: no running window is there in part only, from which nothing may be concluded yet.
+        `awaited`: the sources that are still to answer. `whole`: no running window is there in part only, from which
+        nothing may be concluded yet.
         """
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
-        if seen.error is not None and fetched.window is not None and fetched.window.part is not None:
-            # The rest of a window is worth nothing when a part before was refused.
-            fetched = replace(fetched, batch=None, error=BadDataError(seen.error))
         try:
             with self._store.transaction() as tx:
                 clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
                 moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
                 facts.write_clock(tx, moved_on)
-                if over:
+                if not awaited:
                     self._finish(tx, report, now, faults)
                 elif fetched.running and whole:
-                    self._evaluate(tx, report, now, faults)
+                    self._evaluate(tx, report, now, faults, awaited if self._patient else ())
         except BadDataError as error:
-            # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network.
-            return self._take_in(replace(fetched, batch=None, error=error), report, now, faults, over=over, whole=whole)
+            # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
+            # would come after it is not asked for: the past is filled in without holes.
+            fetched.refused.set()
+            failed = replace(fetched, batch=None, error=error)
+            return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
         _log_change(clock, moved_on)
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
@@ -219,8 +225,23 @@ class Cycle:
         clocks = facts.read_clocks(tx)
         report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name)))
 
-    def _evaluate(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
-        step = self._evaluator.evaluate(tx, now, faults)
+    def _lose_patience(self, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+        """Judge the budgets that were put off until all their sources had answered by those that have."""
+        self._patient = False
+        if self._evaluator.put_off:
+            with self._store.transaction() as tx:
+                self._evaluate(tx, report, now, faults)
+            self._changed()
+
+    def _evaluate(
+        self,
+        tx: sqlite3.Connection,
+        report: TurnReport,
+        now: datetime,
+        faults: Sequence[Fault],
+        awaited: Collection[str] = (),
+    ) -> None:
+        step = self._evaluator.evaluate(tx, now, faults, awaited)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
 

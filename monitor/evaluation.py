@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,7 @@ class _Scene:
     known: Sequence[Series]
     sources: list[Json]
     states: Mapping[str, SourceState]
+    unread: frozenset[str]
     open_alarms: Mapping[str, list[Alarm]]
     seen: frozenset[str]
     newest: Mapping[str, datetime]
@@ -61,17 +62,27 @@ class _Scene:
 
 
 class Evaluator:
-    """Evaluates the budgets and sources of one config."""
+    """Evaluates the budgets and sources of one config.
+
+    `put_off`: the last evaluation left out a budget whose sources had not all answered yet.
+    """
 
     def __init__(self, config: Config, outbox: StoredOutbox) -> None:
         self._config = config
         self._outbox = outbox
         self._currencies = {source.name: source.currency for source in config.sources}
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
+        self.put_off = False
 
-    def evaluate(self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault]) -> Step:
-        """Advance every alarm, store what changed with its messages, and renew the facts document."""
-        scene = self._look(tx, now)
+    def evaluate(
+        self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault], awaited: Collection[str] = ()
+    ) -> Step:
+        """Advance every alarm, store what changed with its messages, and renew the facts document.
+
+        `awaited`: sources that may answer any moment. A budget that was never judged waits for those that were never
+        read: what is already over is told once, by the whole figure.
+        """
+        scene = self._look(tx, now, awaited)
         step, budgets = self._budgets(scene)
         faults = [*faults, *self._source_faults(scene)]
         step.extend(self._faults(scene, faults))
@@ -81,7 +92,7 @@ class Evaluator:
         facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults), ensure_ascii=False))
         return step
 
-    def _look(self, tx: sqlite3.Connection, now: datetime) -> _Scene:
+    def _look(self, tx: sqlite3.Connection, now: datetime, awaited: Collection[str]) -> _Scene:
         clocks = facts.read_clocks(tx)
         month = f"{now:%Y-%m}"
         sources = [
@@ -96,12 +107,14 @@ class Evaluator:
         open_alarms: dict[str, list[Alarm]] = defaultdict(list)
         for alarm in stored.values():
             open_alarms[alarm.key.subject].append(alarm)
+        states = {source["name"]: _state(source, now) for source in sources}
         return _Scene(
             tx=tx,
             now=now,
             known=charges.known_series(tx),
             sources=sources,
-            states={source["name"]: _state(source, now) for source in sources},
+            states=states,
+            unread=frozenset(name for name in awaited if states[name].freshness is Freshness.NEVER),
             open_alarms=open_alarms,
             seen=alarm_states.subjects_read(tx),
             newest=alarm_states.newest_periods(tx),
@@ -111,8 +124,12 @@ class Evaluator:
 
     def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
         step, documents = Step(), []
+        self.put_off = False
         watched = spread(self._config.budgets, scene.known, self._currencies, self._hears)
         for one in watched:
+            if one.budget.name not in scene.seen and scene.unread.intersection(one.sources):
+                self.put_off = True
+                continue
             mine, document = self._budget(scene, one)
             step.extend(mine)
             documents.append(document)

@@ -16,6 +16,9 @@ from monitor.config_lines import Loc
 # A name goes into message ids, subjects and the key of a budget made by `each` ("training/123456789012").
 _NAME = re.compile(r"\w(?:[\w .:@+-]{0,62}[\w.:@+-])?")
 
+# Keys of a source that do not say what it asks, or as whom.
+_NOT_WHERE = {"name", "every", "by", "backfill", "late_after", "stale_after"}
+
 
 def check(
     report: Report, monitor: MonitorTable, sources: Sequence[Part], receivers: Sequence[Part], budgets: Sequence[Draft]
@@ -26,6 +29,7 @@ def check(
         _check_names(report, named)
     for part in sources:
         _check_ages(report, part)
+    _check_accounts(report, sources)
     known = [part.name for part in receivers]
     _check_receivers(report, ("monitor", "receivers"), monitor.receivers or (), known)
     for draft in budgets:
@@ -78,6 +82,23 @@ def _check_ages(report: Report, source: Part) -> None:
     settings = source.settings
     if settings is not None and settings.late_after > settings.stale_after:
         report.error((*source.loc, "late_after"), "is longer than stale_after; data is late first and stale afterwards")
+
+
+def _check_accounts(report: Report, sources: Sequence[Part]) -> None:
+    """Two sources that ask the same place as the same somebody bring the same charges."""
+    first: dict[str, Part] = {}
+    for part in sources:
+        if part.settings is None:
+            continue
+        asked = part.settings.model_dump_json(exclude=_NOT_WHERE)
+        earlier = first.setdefault(asked, part)
+        if earlier is not part:
+            line = report.line_of((*earlier.loc, "name"))
+            report.warn(
+                (*part.loc, "name"),
+                f'reads the same account as "{earlier.name}" on line {line}: a budget over both counts every charge '
+                "twice; give one of them another profile or role_arn",
+            )
 
 
 def _check_receivers(report: Report, loc: Loc, names: Sequence[str], known: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from alarms.clients.aws import AwsSettings, make_client
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
+from monitor import doubts
 from monitor.attribution import TOTAL, Counter, Group, Plan, Rest, Tree, bases_of, groups, total_base
 from monitor.clients.aws import BillingMetrics
 from monitor.clock import SystemClock, to_text
@@ -36,7 +37,6 @@ _SECOND = timedelta(seconds=1)
 _MOST_READINGS = 300_000
 _PUBLISHED_EVERY = timedelta(hours=4)
 _DIMENSIONS = {"account": "LinkedAccount", "service": "ServiceName"}
-_FORBIDDEN = "Forbidden"
 _ZERO = Decimal(0)
 
 
@@ -116,6 +116,8 @@ class AwsCloudWatch:
                 self._check_currency(reader)
             # Missing is missing: what is stored stays.
             return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
+        if base is not None and doubts.was_corrected(base, total):
+            base, total = None, self._read(reader, {TOTAL: month - _LOOK_BACK}, until)[TOTAL]
         plan = self._plan(reader, metered, base, month=month, until=until)
         tree = self._read_parts(reader, plan, total)
         return self._begin(reader, window, plan) if tree is None else self._batch(reader, window, plan, tree)
@@ -137,7 +139,7 @@ class AwsCloudWatch:
         gone = recent - {part for group in tree_groups for part in group.parts} - {TOTAL}
         # Another `by` than before: the whole month is booked anew.
         bases = {} if gone else bases_of(tree_groups, metered, base, month)
-        return Plan(month, until, tree_groups, bases, metered.keys(), gone)
+        return Plan(month, until, tree_groups, bases, metered.keys(), recent - gone, gone)
 
     def _read_parts(self, reader: BillingMetrics, plan: Plan, total: list[Point]) -> Tree | None:
         """Everything at once; None if that is too much."""
@@ -149,8 +151,7 @@ class AwsCloudWatch:
             return None
         since = {part: plan.bases[part].at if part in plan.bases else start for part in parts}
         points = {TOTAL: total} | self._read(reader, since, plan.until)
-        if lost := [part for part in plan.bases if not points[part]]:
-            raise BadDataError(f"CloudWatch gave no reading of {_named(lost[0])}, of which it had published some")
+        doubts.check_shown(plan, points, reader.failed)
         tree = Tree(plan.groups, points, bases=plan.bases, month=plan.month)
         while again := tree.to_read_again():
             if self._is_too_much(plan, len(again) * ((plan.until - start) // _PUBLISHED_EVERY)):
@@ -167,6 +168,7 @@ class AwsCloudWatch:
         plan = replace(plan, bases={})
         root, *accounts = plan.groups
         points = self._read(reader, dict.fromkeys((TOTAL, *root.parts), plan.month - _LOOK_BACK), plan.until)
+        doubts.check_shown(plan, points, reader.failed)
         whole = [Group(account.parent, (), account.rest) for account in accounts]
         tree = Tree([root, *whole], points, bases={}, month=plan.month)
         batch = self._batch(reader, window, plan, tree, only={TOTAL})
@@ -179,6 +181,7 @@ class AwsCloudWatch:
         services = {service for group in now for service in group.parts}
         points = {counter: rest.points[counter] for counter in (TOTAL, *accounts)}
         points |= self._read(reader, dict.fromkeys(services, rest.plan.month - _LOOK_BACK), rest.plan.until)
+        doubts.check_shown(rest.plan, points, reader.failed)
         root = replace(rest.plan.groups[0], parts=tuple(accounts))
         tree = Tree([root, *now], points, bases={}, month=rest.plan.month)
         batch = self._batch(reader, window, rest.plan, tree, only=accounts)
@@ -197,7 +200,7 @@ class AwsCloudWatch:
         only: Collection[Counter] | None = None,
     ) -> Batch:
         """What was read of a window; `only`: of the groups of these parents."""
-        _check_parts(reader, plan.metered)
+        doubts.check_read(reader.failed, plan.metered)
         currency, end = self._settings.currency, window.period.end
         charges, replaces = tree.charges(self.name, currency, end, only)
         for counter in {*plan.gone, *((account, UNATTRIBUTED) for account, _ in plan.gone)}:
@@ -207,7 +210,7 @@ class AwsCloudWatch:
             replaces,
             tree.newest,
             rejected=reader.rejected,
-            missing=tuple(sorted(map(_named, reader.failed))),
+            missing=tuple(sorted(map(doubts.named, reader.failed))),
             meters={} if _is_closed(window) else self._next_meters(tree, plan.gone, plan.month),
             use=reader.use,
         )
@@ -242,7 +245,7 @@ class AwsCloudWatch:
 
     def _check_total(self, reader: BillingMetrics) -> None:
         status = reader.failed.get(TOTAL)
-        if status == _FORBIDDEN:
+        if status == doubts.FORBIDDEN:
             raise AccessError("CloudWatch refuses the total of EstimatedCharges: allow cloudwatch:GetMetricData")
         if status is not None:
             raise BadDataError(f"CloudWatch could not give all readings of the total of EstimatedCharges ({status})")
@@ -282,18 +285,3 @@ def _is_closed(window: Window) -> bool:
 def _continued(batch: Batch, window: Window, rest: Rest) -> Batch:
     """A part; what it says of more than its charges comes with the last."""
     return replace(batch, meters={}, missing=(), rest=replace(window, part=rest))
-
-
-def _check_parts(reader: BillingMetrics, known: Collection[Counter]) -> None:
-    """Better nothing new than a part that is booked already and now seems to cost nothing: its budget would fall.
-
-    Only what was forbidden from the first may stay in the remainder.
-    """
-    for counter, status in reader.failed.items():
-        if status != _FORBIDDEN or counter in known:
-            raise BadDataError(f"CloudWatch could not give all readings of {_named(counter)} ({status})")
-
-
-def _named(counter: Counter) -> str:
-    account, service = counter
-    return " ".join(filter(None, (account and f"account {account}", service and f"service {service}")))

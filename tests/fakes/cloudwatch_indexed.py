@@ -63,6 +63,10 @@ class IndexedCloudWatch:
         key = tuple(sorted((name, text) for name, text in named.items() if text))
         insort(self._points.setdefault(key, []), (int(at.timestamp()), float(value)))
 
+    def become_another_account(self) -> None:
+        """Forget what was published."""
+        self._points.clear()
+
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any] | Refusal:
         self.requests[operation] += 1
         answer = self._list_metrics(request) if operation == "ListMetrics" else self._get_metric_data(request)

@@ -206,6 +206,68 @@ def test_part_that_is_forbidden_from_the_first_stays_in_the_remainder_and_is_nam
     assert batch.missing == ("service AmazonEC2",)
 
 
+def growing(service: IndexedCloudWatch, *, days: int = 4, by: int = 100, **dimensions: str) -> None:
+    """A reading each day of June, `by` more each time."""
+    for day in range(days):
+        service.publish(at(f"06-{day + 2:02}T00"), str(by * (day + 1)), **dimensions)
+
+
+def continued(ledger: Ledger, now: str, **settings: Any) -> Batch:
+    """The next look at the month, from what the ledger has."""
+    running, *_ = source(**settings).windows(at(now), ledger.meters, None)
+    return source(**settings).fetch(running)
+
+
+@pytest.mark.parametrize("by", [1, 0])
+def test_another_account_behind_the_same_name_is_refused(indexed: IndexedCloudWatch, by: int) -> None:
+    growing(indexed)
+    ledger = Ledger()
+    ledger.take(read("06-06T00"))
+    indexed.become_another_account()
+    if by:
+        growing(indexed, days=5, by=by)
+    else:
+        indexed.publish(at("06-06T00"), "7")  # it has nothing where we had read the last settled reading
+    with pytest.raises(BadDataError, match=r"reads another account now\. Give the source a new name"):
+        continued(ledger, "06-07T00")
+
+
+def test_settled_reading_that_was_corrected_upwards_makes_the_month_be_read_anew(indexed: IndexedCloudWatch) -> None:
+    growing(indexed)
+    ledger = Ledger()
+    ledger.take(read("06-06T00"))
+    (base,) = ledger.meters.values()
+    growing(indexed, days=5)
+    indexed.publish(base.at, str(base.value + 5))
+    ledger.take(continued(ledger, "06-07T00"))
+    assert ledger.by_month() == {at("06-01T00"): Decimal(500)}
+    assert ledger.shown() == read_shown("06-07T00")
+
+
+def read_shown(now: str, **settings: Any) -> list[str]:
+    return shown(read(now, **settings))
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_young_part_that_answers_nothing_fails_the_read(indexed: IndexedCloudWatch, most: int | None) -> None:
+    by = ["account", "service"]
+    growing(indexed, account=A)
+    growing(indexed)
+    indexed.publish(at("06-05T00"), "30", account=A, service="AmazonEC2")
+    ledger = Ledger()
+    ledger.take(read("06-05T01", by=by))
+    assert any("AmazonEC2" in row for row in ledger.shown())
+    indexed.every_time.append(fault("GetMetricData", dimensions=3, Values=[], Timestamps=[]))
+    reading = source(by=by)
+    reading._most = most or reading._most
+    window: Window | None = reading.windows(at("06-05T02"), ledger.meters, None)[0]
+    if most is not None:
+        window = reading.fetch(window).rest  # the accounts; their services come after
+    assert window is not None
+    with pytest.raises(BadDataError, match=f"no reading of account {A} service AmazonEC2"):
+        reading.fetch(window)
+
+
 @pytest.mark.parametrize("operation", ["GetMetricData", "ListMetrics"])
 def test_answer_of_something_else_is_not_taken_for_an_empty_one(indexed: IndexedCloudWatch, operation: str) -> None:
     indexed.publish(at("06-02T00"), "100")

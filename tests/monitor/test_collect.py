@@ -16,7 +16,7 @@ from monitor.collect import Collector, Fetched
 from monitor.model import Batch, Window
 
 WINDOW = Window(Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)))
-BATCH = Batch(charges=(), replaces={}, data_as_of=None)
+BATCH = Batch(charges=(), replaces={}, data_as_of=datetime(2026, 11, 1, tzinfo=UTC))
 
 
 class Source:
@@ -111,6 +111,24 @@ def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure
     source = Source("broken", failing(TemporaryError("503")))
     assert len(collect(Collector(), source, windows=3)) == 1
     assert source.calls == 1
+
+
+def test_where_nothing_is_published_now_the_past_is_not_asked_for() -> None:
+    source = Source("wrong region", lambda: replace(BATCH, data_as_of=None))
+    (only,) = collect(Collector(), source, windows=3)
+    assert only.last
+    assert source.calls == 1
+
+
+def test_nothing_more_is_asked_of_a_source_once_something_was_refused() -> None:
+    source = Source("aws", lambda: BATCH)
+    seen = []
+    for fetched in Collector().collect({source: (WINDOW,) * 4}):
+        seen.append(fetched.running)
+        if len(seen) == 2:
+            fetched.refused.set()
+    assert seen == [True, False]
+    assert source.calls == 2
 
 
 def test_the_rest_of_a_window_is_asked_for_when_the_part_before_was_dealt_with() -> None:

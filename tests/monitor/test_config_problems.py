@@ -492,6 +492,22 @@ def test_a_receiver_that_nothing_is_sent_to_is_a_warning(tmp_path):
     ]
 
 
+SECOND_SOURCE = """
+[[sources]]
+name = "aws-again" # HERE
+type = "aws_cloudwatch"
+every = "6h"
+"""
+
+
+def test_two_sources_over_one_account_are_warned_of(tmp_path):
+    text = GOOD + SECOND_SOURCE
+    ((line, path, message),) = warnings(tmp_path, text)
+    assert (line, path) == (marked(text), "sources[1].name")
+    assert message.startswith('reads the same account as "aws" on line 5: a budget over both counts every charge twice')
+    assert warnings(tmp_path, text + 'role_arn = "arn:aws:iam::2:role/reader"\n') == []
+
+
 @pytest.mark.parametrize("table", ["receivers", "budgets"])
 def test_trying_things_out_without_receivers_or_budgets_is_only_warned_of(tmp_path, table):
     sources = '[[sources]]\nname = "aws"\ntype = "aws_cloudwatch"\n'

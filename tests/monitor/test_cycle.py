@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from alarms.errors import AccessError, OutsideError, TemporaryError
 from alarms.model import Kind, Limit, Period, Reason, Receipt, Severity, Threshold
 from monitor.clock import to_text
+from monitor.collect import Collector
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.cycle import Cycle, TurnReport
 from monitor.model import Batch, Charge, Scope, Series, Window
-from monitor.period import PeriodKind
+from monitor.period import PeriodKind, month_of, months_before
 from monitor.store import charges, facts
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
@@ -144,6 +146,91 @@ def test_the_first_answer_of_one_source_is_not_the_first_sight_of_anothers_budge
     world.sources = [FakeSource("aws", "10"), FakeSource("slow", "1100")]
     world.turn()
     assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+
+
+@dataclass(eq=False)
+class SlowSource(FakeSource):
+    """Answers when it may."""
+
+    may: threading.Event = field(default_factory=threading.Event)
+
+    def fetch(self, window: Window) -> Batch:
+        self.may.wait(30)
+        return super().fetch(window)
+
+
+def test_a_budget_of_two_new_sources_is_first_seen_whole(world: World) -> None:
+    slow = SlowSource("azure", "300")
+    world.sources = [FakeSource("aws", "850"), slow]
+    cycle = world.cycle()
+    cycle._changed = slow.may.set  # the first source is in the ledger then
+    cycle.turn(world.now)
+    assert world.messages() == [(Kind.FIRING, "100%", Reason.ALREADY_OVER)]
+
+
+def test_a_new_source_that_hangs_holds_up_the_first_look_at_a_budget_for_a_moment_only(world: World) -> None:
+    slow = SlowSource("azure", "300")
+    world.sources = [FakeSource("aws", "850"), slow]
+    cycle = world.cycle()
+    cycle._collector = Collector(patience_s=0.01)
+    seen: list[tuple[Kind, str, Reason]] = []
+
+    def note() -> None:
+        seen.extend(world.messages())
+        if seen:
+            slow.may.set()
+
+    cycle._changed = note
+    cycle.turn(world.now)
+    assert seen == [(Kind.FIRING, "80%", Reason.ALREADY_OVER), (Kind.FIRING, "100%", Reason.CROSSED)]
+
+
+@dataclass(eq=False)
+class LongPast(FakeSource):
+    """Fills in the months before; what it says of `unfit` is not fit for the ledger."""
+
+    unfit: Period | None = None
+    fetched: list[Period] = field(default_factory=list)
+
+    def windows(self, now: datetime, _: object, filled_since: datetime | None) -> tuple[Window, ...]:
+        past = months_before(filled_since or MONTH.start, MONTH.start - 100 * 24 * HOUR)
+        return (Window(Period(MONTH.start, now)), *map(Window, past))
+
+    def fetch(self, window: Window) -> Batch:
+        self.fetched.append(window.period)
+        if window.period.start == MONTH.start:
+            return super().fetch(window)
+        series = Series(self.name, "USD")
+        outside = Charge(series, MONTH, Decimal(1))
+        charged = (outside,) if window.period == self.unfit else ()
+        return Batch(charged, {series: window.period}, window.period.end)
+
+
+def test_the_past_is_filled_in_without_holes(world: World) -> None:
+    september = month_of(MONTH.start - 40 * 24 * HOUR)
+    aws = LongPast("aws", "10", unfit=september)
+    world.sources = [aws]
+    report = world.turn()
+    assert not report.sources["aws"].ok
+    assert aws.fetched[-1] == september, "nothing older is asked for before it is there"
+    aws.fetched.clear()
+    world.turn(everything=True)
+    assert september in aws.fetched, "it is not taken for filled"
+    aws.unfit = None
+    world.turn(everything=True)
+    aws.fetched.clear()
+    world.turn(everything=True)
+    assert len(aws.fetched) == 1, "all of the past is there now"
+
+
+def test_a_source_that_publishes_nothing_now_has_no_empty_past(world: World) -> None:
+    aws = LongPast("aws", None)
+    world.sources = [aws]
+    world.turn()
+    assert len(aws.fetched) == 1
+    aws.month_to_date = "10"
+    world.turn(everything=True)
+    assert len(aws.fetched) > 2
 
 
 def test_a_source_is_asked_when_its_time_has_come_and_not_before(world: World) -> None:
