@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from monitor.model import Batch, Window
@@ -28,7 +29,7 @@ class Fetched:
 
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
     `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
-    it was not good enough for the ledger; then the source is asked for nothing more this turn.
+    it was not good enough for the ledger; then the source is asked for nothing more this turn. `flight`: of which call.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Fetched:
     last: bool = True
     taken: threading.Event = field(default_factory=threading.Event)
     refused: threading.Event = field(default_factory=threading.Event)
+    flight: int = 0
 
     @property
     def halfway(self) -> bool:
@@ -46,73 +48,107 @@ class Fetched:
         return self.running and self.batch is not None and self.batch.rest is not None
 
 
+@dataclass(slots=True)
+class _Flight:
+    """A source that is being asked. `heard_at`: monotonic time of its start or of the last thing it brought."""
+
+    number: int
+    thread: threading.Thread
+    heard_at: float
+    given_up: bool = False
+
+
 class Collector:
-    """Fetches from sources in parallel; remembers which are still hanging from an earlier turn."""
+    """Fetches from sources in parallel; what hangs is left behind, and heard in a later turn or given up on."""
 
     def __init__(self, silence_limit_s: float = SILENCE_LIMIT_S, patience_s: float = PATIENCE_S) -> None:
         self._silence_limit_s = silence_limit_s
         self._patience_s = patience_s
-        self._hanging: dict[str, threading.Thread] = {}
+        self._flights: dict[str, _Flight] = {}
+        self._numbers = itertools.count()
         self._stopped = threading.Event()
         self._results: queue.SimpleQueue[Fetched | None] = queue.SimpleQueue()
+
+    @property
+    def awaited(self) -> set[str]:
+        """Sources that are being asked and not given up on."""
+        return {name for name, flight in self._flights.items() if not flight.given_up}
 
     def stop(self) -> None:
         """End a running `collect` now, from another thread; what has not arrived is read again next time."""
         self._stopped.set()
         self._results.put(None)
 
-    def collect(self, work: Mapping[BillingSource, Sequence[Window]]) -> Iterator[Fetched | None]:
-        """Yield results as they arrive, at least one for each source, the last one of each marked.
-
-        None among them, once: `patience_s` have passed, and some are still awaited.
-        """
-        results = self._results = queue.SimpleQueue()  # a new one: what a hanging call brings late is not for this turn
-        silent_since: dict[str, float] = {}
-        for source, windows in work.items():
-            earlier = self._hanging.get(source.name)
-            if earlier is not None and earlier.is_alive():
-                yield Fetched(source.name, error=TemporaryError("has not come back from an earlier call yet"))
-                continue
-            thread = threading.Thread(
-                target=_fetch_all, args=(source, windows, results), name=f"source {source.name}", daemon=True
-            )
-            self._hanging[source.name] = thread
-            silent_since[source.name] = time.monotonic()
-            thread.start()
-        yield from self._gather(results, silent_since)
-
-    def _gather(
-        self, results: queue.SimpleQueue[Fetched | None], silent_since: dict[str, float]
+    def collect(
+        self, work: Mapping[BillingSource, Sequence[Window]], limit_s: float = math.inf
     ) -> Iterator[Fetched | None]:
+        """Yield results as they arrive, the last one of each source marked.
+
+        What is still awaited after `limit_s` comes with the next call; so does what an earlier call left, and such a
+        source is not asked a second time meanwhile. None among the results, once: `patience_s` have passed.
+        """
+        over_at = time.monotonic() + limit_s
+        for source, windows in work.items():
+            flight = self._flights.get(source.name)
+            if flight is None or (flight.given_up and not flight.thread.is_alive()):
+                self._flights[source.name] = self._start(source, windows)
+            elif flight.given_up:
+                yield Fetched(source.name, error=TemporaryError("has not come back from an earlier call yet"))
+        yield from self._gather(over_at)
+
+    def _start(self, source: BillingSource, windows: Sequence[Window]) -> _Flight:
+        number = next(self._numbers)
+        thread = threading.Thread(
+            target=_fetch_all,
+            args=(source, windows, number, self._results),
+            name=f"source {source.name}",
+            daemon=True,
+        )
+        thread.start()
+        return _Flight(number, thread, time.monotonic())
+
+    def _gather(self, over_at: float) -> Iterator[Fetched | None]:
         impatient_at = time.monotonic() + self._patience_s
-        while silent_since and not self._stopped.is_set():
-            name, since = min(silent_since.items(), key=lambda item: item[1])
-            give_up_at = since + self._silence_limit_s
+        while not self._stopped.is_set() and (awaited := self.awaited):
+            name = min(awaited, key=lambda one: self._flights[one].heard_at)
+            give_up_at = self._flights[name].heard_at + self._silence_limit_s
+            wake_at = min(give_up_at, impatient_at, over_at)
             try:
-                fetched = results.get(timeout=max(0.0, min(give_up_at, impatient_at) - time.monotonic()))
+                fetched = self._results.get(timeout=max(0.0, wake_at - time.monotonic()))
             except queue.Empty:
-                if impatient_at < give_up_at:
+                if wake_at == over_at:
+                    return
+                if wake_at == impatient_at:
                     impatient_at = math.inf
                     yield None
-                    continue
-                del silent_since[name]
-                yield Fetched(name, error=TemporaryError(f"gave no answer within {self._silence_limit_s:.0f} s"))
+                else:
+                    self._flights[name].given_up = True
+                    yield Fetched(name, error=TemporaryError(f"gave no answer within {self._silence_limit_s:.0f} s"))
                 continue
-            if fetched is None or fetched.source not in silent_since:
-                continue  # stopped, or it was given up on in this turn
-            yield fetched
-            fetched.taken.set()
-            if fetched.last or fetched.refused.is_set():
-                del silent_since[fetched.source]
-            else:
-                silent_since[fetched.source] = time.monotonic()
+            if fetched is not None and self._is_awaited(fetched):
+                yield fetched
+                self._settle(fetched)
+
+    def _is_awaited(self, fetched: Fetched) -> bool:
+        """Whether it is not from a call that was given up on."""
+        flight = self._flights.get(fetched.source)
+        return flight is not None and flight.number == fetched.flight and not flight.given_up
+
+    def _settle(self, fetched: Fetched) -> None:
+        fetched.taken.set()
+        if fetched.last or fetched.refused.is_set():
+            del self._flights[fetched.source]
+        else:
+            self._flights[fetched.source].heard_at = time.monotonic()
 
 
-def _fetch_all(source: BillingSource, windows: Sequence[Window], results: queue.SimpleQueue[Fetched | None]) -> None:
-    todo = [(window, number == 0) for number, window in enumerate(windows)]
+def _fetch_all(
+    source: BillingSource, windows: Sequence[Window], number: int, results: queue.SimpleQueue[Fetched | None]
+) -> None:
+    todo = [(window, place == 0) for place, window in enumerate(windows)]
     while todo:
         window, running = todo.pop(0)
-        fetched = _fetch(source, window, running=running, more=bool(todo))
+        fetched = replace(_fetch(source, window, running=running, more=bool(todo)), flight=number)
         results.put(fetched)
         if fetched.batch is None or fetched.last:
             return

@@ -7,6 +7,7 @@ so that a slow source holds up nothing. The last one also does what only time do
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,16 +104,18 @@ class Cycle:
         self._collector.stop()
 
     def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
-        """Do one turn as of `now`. `everything`: read sources that are not due yet too. Raises StoreError.
+        """Do one turn as of `now`. `everything`: read sources that are not due yet too, and wait for all of them.
 
-        `faults`: what else is wrong with the monitor (a broken config, a dead receiver).
+        Otherwise a turn is over after one poll: what hangs holds up no other source's next read, and is heard in a
+        later turn. `faults`: what else is wrong with the monitor (a broken config, a dead receiver). Raises StoreError.
         """
         report = TurnReport(now)
         work = self._work(now, everything=everything)
-        awaited = {source.name for source in work}
+        awaited = {source.name for source in work} | self._collector.awaited
+        limit_s = math.inf if everything else self._config.monitor.poll.total_seconds()
         halfway: set[str] = set()
         self._patient = True
-        for fetched in self._collector.collect(work):
+        for fetched in self._collector.collect(work, limit_s):
             if fetched is None:
                 self._lose_patience(report, now, faults)
                 continue
@@ -122,7 +125,7 @@ class Cycle:
             # With the last answer the turn is over: evaluating a second time would tell nothing new.
             self._take_in(fetched, report, now, faults, awaited=awaited, whole=not halfway)
             self._progressed()
-        if awaited or not work:
+        if awaited or not report.sources:
             with self._store.transaction() as tx:
                 self._finish(tx, report, now, faults)
             self._changed()
@@ -222,8 +225,8 @@ class Cycle:
             self._outbox.forget(now - _REMEMBERED)
         facts.write_turn(tx, now)
         self._evaluate(tx, report, now, faults)
-        clocks = facts.read_clocks(tx)
-        report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name)))
+        clocks, late = facts.read_clocks(tx), self._collector.awaited
+        report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name), now, late))
 
     def _lose_patience(self, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
         """Judge the budgets that were put off until all their sources had answered by those that have."""
@@ -260,8 +263,10 @@ def _is_due(clock: SourceClock, now: datetime) -> bool:
     return clock.next_attempt_at is None or clock.next_attempt_at <= now or from_the_future
 
 
-def _was_read(clock: SourceClock | None) -> bool:
-    return clock is not None and clock.last_poll is not None and clock.error is None and not clock.missing
+def _was_read(clock: SourceClock | None, now: datetime, late: Collection[str]) -> bool:
+    if clock is None or clock.last_poll is None or clock.error is not None or clock.missing:
+        return False
+    return clock.name not in late or not _is_due(clock, now)
 
 
 def _log_change(before: SourceClock, after: SourceClock) -> None:

@@ -14,6 +14,7 @@ from alarms.errors import AccessError, TemporaryError
 from alarms.model import Period
 from monitor.collect import Collector, Fetched
 from monitor.model import Batch, Window
+from monitor.ports import BillingSource
 
 WINDOW = Window(Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)))
 BATCH = Batch(charges=(), replaces={}, data_as_of=datetime(2026, 11, 1, tzinfo=UTC))
@@ -103,6 +104,25 @@ def test_a_source_that_still_hangs_is_not_called_a_second_time(hang: threading.E
         if thread.name == "source hung":
             thread.join(5)
     assert collect(collector, source)[0].batch is BATCH
+
+
+def test_what_is_not_there_in_time_comes_with_the_next_call_and_is_not_asked_for_twice(hang: threading.Event) -> None:
+    def wait() -> Batch:
+        hang.wait()
+        return BATCH
+
+    collector, slow, fine = Collector(), Source("slow", wait), Source("fine", lambda: BATCH)
+    work: dict[BillingSource, tuple[Window, ...]] = {slow: (WINDOW,), fine: (WINDOW,)}
+    first = [fetched.source for fetched in collector.collect(work, limit_s=0.2) if fetched]
+    assert first == ["fine"]
+    assert collector.awaited == {"slow"}
+    second = [fetched.source for fetched in collector.collect(work, limit_s=0.2) if fetched]
+    assert second == ["fine"]
+    hang.set()
+    (late,) = (fetched for fetched in collector.collect({}) if fetched)
+    assert (late.source, late.batch) == ("slow", BATCH)
+    assert slow.calls == 1
+    assert collector.awaited == set()
 
 
 def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure() -> None:

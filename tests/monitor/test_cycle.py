@@ -185,6 +185,21 @@ def test_a_new_source_that_hangs_holds_up_the_first_look_at_a_budget_for_a_momen
     assert seen == [(Kind.FIRING, "80%", Reason.ALREADY_OVER), (Kind.FIRING, "100%", Reason.CROSSED)]
 
 
+def test_a_source_that_hangs_does_not_hold_up_the_next_turn_and_is_heard_later(world: World) -> None:
+    slow, aws = SlowSource("azure", "300"), FakeSource("aws", "10")
+    world.sources = [aws, slow]
+    cycle = world.cycle()
+    cycle._config = replace(cycle._config, monitor=replace(cycle._config.monitor, poll=timedelta(seconds=0.05)))
+    for number in range(3):
+        report = cycle.turn(world.now + number * HOUR)
+        assert list(report.sources) == ["aws"]
+        assert report.unread == ("azure",)
+    assert aws.fetches == 3
+    slow.may.set()
+    heard = [name for number in range(3, 100) for name in cycle.turn(world.now + number * HOUR).sources]
+    assert "azure" in heard
+
+
 @dataclass(eq=False)
 class LongPast(FakeSource):
     """Fills in the months before; what it says of `unfit` is not fit for the ledger."""
