@@ -1,6 +1,6 @@
 """Sends what the outbox owes: one lane per receiver, so that one that hangs holds up nobody else.
 
-Within a receiver the order is kept. A message that its receivers do not take goes to the others too.
+Within a receiver `alarms.digest` says what comes next. A message that its receivers do not take goes to the others too.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from alarms import digest
 from alarms.errors import OutboxError, PermanentError, TemporaryError
 from alarms.model import Delivery, Notification, Receipt, Severity
 from alarms.ports import Notifier, Outbox
-from alarms.sending import Attempt, InTurn, Lane, delay
+from alarms.sending import PACE_S, Attempt, InTurn, Lane, Pace, delay
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,20 @@ class Dispatcher:
         min_severity: Mapping[str, Severity] | None = None,
         on_change: Callable[[], None] = lambda: None,
         send_wall_s: float = _SEND_WALL_S,
+        pace_s: float = PACE_S,
     ) -> None:
         self._outbox = outbox
-        self._lanes = {name: Lane(name, notifier) for name, notifier in notifiers.items()}
+        self._lanes = {
+            name: Lane(name, notifier, Pace(pace_s), one_by_one=getattr(notifier, "one_by_one", False))
+            for name, notifier in notifiers.items()
+        }
         self._now = now
         self._min_severity = dict(min_severity or {})
         self._on_change = on_change
         self._send_wall_s = send_wall_s
         self._stopping = threading.Event()
         self._in_turn = InTurn()
+        self._unheard = False
         # Guards the choice of the next delivery, so that "nothing is due and nothing under way" can be said for sure.
         self._choosing = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -108,7 +114,7 @@ class Dispatcher:
     def _idle(self) -> bool:
         if any(lane.under_way is not None for lane in self._lanes.values()):
             return False
-        return all(self._wait_s(self._outbox.oldest_owed(name)) > 0 for name in self._lanes)
+        return all(self._wait_s(self._next(lane)) > 0 for lane in self._lanes.values())
 
     def _run_lane(self, lane: Lane) -> None:
         while not lane.stopping.is_set():
@@ -128,8 +134,8 @@ class Dispatcher:
         """Send one delivery if one is due; how many seconds there is nothing to do."""
         self._note(lane)
         with self._choosing:
-            delivery = self._outbox.oldest_owed(lane.name)
-            wait = self._wait_s(delivery)
+            delivery = self._next(lane)
+            wait = max(self._wait_s(delivery), lane.pace.wait_s(time.monotonic()))
             if delivery is None or wait > 0 or lane.stopping.is_set():
                 self._choosing.notify_all()
                 return wait
@@ -143,6 +149,9 @@ class Dispatcher:
         self._on_change()
         return 0.0
 
+    def _next(self, lane: Lane) -> Delivery | None:
+        return digest.next_up(self._outbox.owed(lane.name), one_by_one=lane.one_by_one)
+
     def _wait_s(self, delivery: Delivery | None) -> float:
         if delivery is None:
             return _LONGEST_SLEEP_S
@@ -154,10 +163,15 @@ class Dispatcher:
 
     def _send(self, lane: Lane, delivery: Delivery) -> None:
         try:
-            delivery = self._outbox.begin(delivery, self._now())
+            begun = self._outbox.begin(delivery, self._now())
         except OutboxError as error:
             # People hear of a breach even when the disk is full; at worst they hear of it twice.
             log.warning("Sending without a note of it. receiver=%s error=%s", lane.name, error)
+            begun = delivery
+        if begun is None:  # a newer message has just taken its place
+            return
+        delivery = begun
+        lane.pace.sent(time.monotonic())
         lane.unnoted = (delivery, self._attempt(lane, delivery), self._now())
         self._note(lane)
 
@@ -205,12 +219,14 @@ class Dispatcher:
         log.error("Refused for good. receiver=%s whole_receiver=%s error=%s", lane.name, error.whole_receiver, error)
         if error.whole_receiver:
             self._outbox.receiver_dead(lane.name, str(error), now, now + _ONCE_A_DAY)
+        elif delivery.parts:
+            # It is the digest that it does not like, not what is in it.
+            lane.one_by_one = True
+            self._outbox.later(delivery, now, str(error), uncertain=False)
+            return
         else:
             self._outbox.dead(delivery, str(error))
-        notification = delivery.notification
-        others = self._not_addressed(notification)
-        wanting = [name for name in others if self._wants(name, notification.facts.severity)]
-        self._address(notification, wanting or others)
+        self._address((part.notification, self._wanting(part.notification)) for part in delivery.members)
 
     def _run_unheard(self, stopping: threading.Event) -> None:
         while not stopping.wait(_UNHEARD_EVERY_S):
@@ -222,9 +238,20 @@ class Dispatcher:
     def _spread(self) -> None:
         """Address what nobody has accepted for a while to everybody else."""
         now = self._now()
-        for notification in self._outbox.unheard(now - UNHEARD_AFTER):
-            if now - notification.created_at < _ONCE_A_DAY:  # older ones are no news for a receiver that is new
-                self._address(notification, self._not_addressed(notification))
+        unheard = [
+            notification
+            for notification in self._outbox.unheard(now - UNHEARD_AFTER)
+            if now - notification.created_at < _ONCE_A_DAY  # older ones are no news for a receiver that is new
+        ]
+        if unheard and not self._unheard:
+            log.critical("Nobody has accepted a message for a minute. messages=%d", len(unheard))
+        self._unheard = bool(unheard)
+        self._address((notification, self._not_addressed(notification)) for notification in unheard)
+
+    def _wanting(self, notification: Notification) -> list[str]:
+        """The others who want to hear it; if there are none, all the others."""
+        others = self._not_addressed(notification)
+        return [name for name in others if self._wants(name, notification.facts.severity)] or others
 
     def _not_addressed(self, notification: Notification) -> list[str]:
         return sorted(self._lanes.keys() - self._outbox.addressed(notification.id))
@@ -233,11 +260,21 @@ class Dispatcher:
         least = self._min_severity.get(receiver)
         return least is None or severity.rank >= least.rank
 
-    def _address(self, notification: Notification, receivers: list[str]) -> None:
-        instead_of = notification.instead_of or notification.receiver
-        self._outbox.add(
-            replace(notification, receiver=name, instead_of=instead_of, possible_repeat=False) for name in receivers
-        )
-        for name in receivers:
-            log.warning("Sent another way. id=%s from=%s to=%s", notification.id, instead_of, name)
-            self._lanes[name].woken.set()
+    def _address(self, ways: Iterable[tuple[Notification, list[str]]]) -> None:
+        """Owe each notification to these receivers as well; all in one transaction, so that a flood stays one."""
+        others = [
+            replace(
+                notification,
+                receiver=name,
+                instead_of=notification.instead_of or notification.receiver,
+                possible_repeat=False,
+            )
+            for notification, names in ways
+            for name in names
+        ]
+        if not others:
+            return
+        self._outbox.add(others)
+        for other in others:
+            log.warning("Sent another way. id=%s from=%s to=%s", other.id, other.instead_of, other.receiver)
+            self._lanes[other.receiver].woken.set()

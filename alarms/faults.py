@@ -78,6 +78,7 @@ def advance_faults(
                 severity=key.severity,
                 reason=Reason.FAULT_OVER,
                 title=f"{key.subject} is no longer {key.at}",
+                subject=key.subject,
                 first_detected=alarm.first_detected,
             )
             _tell(step, over, facts, tuple(audience.told(alarm.episode, key.level)), now)
@@ -85,7 +86,14 @@ def advance_faults(
 
 
 def _facts(fault: Fault, kind: Kind, reason: Reason) -> Facts:
-    return Facts(kind=kind, severity=fault.severity, reason=reason, title=fault.title, detail=fault.detail)
+    return Facts(
+        kind=kind,
+        severity=fault.severity,
+        reason=reason,
+        title=fault.title,
+        detail=fault.detail,
+        subject=fault.subject,
+    )
 
 
 def _tell(step: Step, alarm: Alarm, facts: Facts, receivers: tuple[str, ...], now: datetime) -> None:

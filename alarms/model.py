@@ -62,6 +62,7 @@ class Reason(StrEnum):
     BUDGET_REMOVED = "budget_removed"
     FAULT = "fault"
     FAULT_OVER = "fault_over"
+    DIGEST = "digest"
     TEST = "test"
 
 
@@ -187,7 +188,11 @@ class Transition:
 class Facts:
     """Everything a message may say; stored with it, so that it can be written again word for word after a crash.
 
-    Budget alarms fill the money; the daemon's own (budget None) have `title` and `detail` alone. `currency` "" then.
+    Budget alarms fill the money; the daemon's own (budget None) have `title`, `detail` and `subject`, what it is about.
+    `over_until`: a RESOLVED that is the first its receiver hears of all this, since nothing got through while it was
+    over; it lasted from `first_detected` to then, at `over_spend` when last seen. `missed`: how often it was over and
+    back before, the first time at `missed_since`, without this receiver having heard. `held`: what a digest lists, the
+    loudest first; a digest is made when it is sent and never stored.
     """
 
     kind: Kind
@@ -212,6 +217,12 @@ class Facts:
     previous_told: datetime | None = None
     first_detected: datetime | None = None
     also_over: tuple[str, ...] = ()
+    subject: str = ""
+    over_until: datetime | None = None
+    over_spend: Decimal | None = None
+    missed: int = 0
+    missed_since: datetime | None = None
+    held: tuple[Notification, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,24 +236,57 @@ class Notification:
     possible_repeat: bool = False
     instead_of: str = ""
 
+    @property
+    def stay(self) -> str:
+        """Of which stay above which limit it tells: `episode/level`."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def sequence(self) -> int:
+        """Its number among the messages about this stay."""
+        return int(self.id.rpartition("/")[2])
+
+    @property
+    def alarm(self) -> str:
+        """Names the alarm, the same in each of its episodes."""
+        subject = self.facts.budget or self.facts.subject
+        if not subject:
+            return self.stay
+        start = "" if self.facts.period is None else self.facts.period.start.isoformat()
+        return "\x1f".join((subject, start, self.stay.rpartition("/")[2]))
+
 
 class DeliveryState(StrEnum):
-    """DUE: owed. SENDING: being sent, or it was when the process died. DEAD: refused for good."""
+    """DUE: owed. SENDING: being sent, or it was when the process died. DEAD: refused for good.
+
+    REPLACED: never sent, since a newer message to the same receiver about the same alarm says it as well.
+    """
 
     DUE = "DUE"
     SENDING = "SENDING"
     SENT = "SENT"
     DEAD = "DEAD"
+    REPLACED = "REPLACED"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A notification in the outbox. `attempts` counts those begun."""
+    """A notification in the outbox. `attempts` counts those begun.
+
+    `parts`: what a digest is made of. `digest`: the id of the digest in which this one may have arrived.
+    """
 
     notification: Notification
     state: DeliveryState
     attempts: int
     next_attempt_at: datetime
+    parts: tuple[Delivery, ...] = ()
+    digest: str = ""
+
+    @property
+    def members(self) -> tuple[Delivery, ...]:
+        """What is in the outbox: the parts of a digest, else itself."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True, slots=True)

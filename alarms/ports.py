@@ -17,23 +17,31 @@ class Notifier(Protocol):
 
         Raises TemporaryError (with `retry_after` if the other side named one, `uncertain` if it may have been
         accepted) or PermanentError. No retries inside: the outbox retries.
+
+        A flood comes as one digest (`facts.held`), which `render` knows how to write. A notifier whose other side keeps
+        a state for each alarm, and so needs every message for itself, has an attribute `one_by_one = True`.
         """
 
 
 class Outbox(Protocol):
     """What is owed, kept so that kill -9 at any instant loses nothing. Each method that writes has committed on return.
 
-    Safe to call from several threads.
+    What a newer message about the same alarm says as well is replaced by it (`alarms.coalesce`) as long as it is DUE.
+    A digest is a delivery with `parts`: what happens to it happens to all of them, in one transaction. Safe to call
+    from several threads.
     """
 
     def recover(self) -> int:
         """At start: deliveries found in SENDING are uncertain; make them DUE, marked as a possible repeat."""
 
-    def oldest_owed(self, receiver: str) -> Delivery | None:
-        """The oldest delivery of this receiver that is DUE, whenever its next attempt may be."""
+    def owed(self, receiver: str) -> list[Delivery]:
+        """What this receiver is owed that is DUE, whenever its next attempt may be, in the order in which it came."""
 
-    def begin(self, delivery: Delivery, now: datetime) -> Delivery:
-        """Mark as SENDING before the first byte goes out; the result has the attempt counted."""
+    def begin(self, delivery: Delivery, now: datetime) -> Delivery | None:
+        """Mark as SENDING before the first byte goes out; the result has the attempt counted.
+
+        None: some of it is not DUE any more, so choose again.
+        """
 
     def sent(self, delivery: Delivery, receipt: Receipt, now: datetime) -> None:
         """The other side has accepted it. Also brings a DEAD receiver back to OK."""
@@ -54,4 +62,8 @@ class Outbox(Protocol):
         """Every receiver that a message was meant for so far."""
 
     def add(self, notifications: Iterable[Notification]) -> None:
-        """Owe these too. One that is already there (same id and receiver) changes nothing."""
+        """Owe these too. One that is already there (same id and receiver) changes nothing.
+
+        Whoever is owed a FIRING or REPEAT is owed the newer messages about the same stay above the limit as well, also
+        those that were made before.
+        """

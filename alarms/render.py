@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Kind, Notification, Period, Reason
 from alarms.money import DISPLAY, EXACT, for_people
+from alarms.rendered import Line as Line  # noqa: PLC0414  # notifiers have both from here
+from alarms.rendered import Rendered as Rendered  # noqa: PLC0414  # the same
 from alarms.words import clean, duration_text, instant_text, to_ascii
 
 # SNS: "up to 100 characters"; alertmanager#2829 and others met the refusal at 100.
@@ -35,6 +36,7 @@ _WHY = {
     Reason.BUDGET_REMOVED: "the budget or this threshold is no longer in the config",
     Reason.FAULT: "the monitor itself has a problem",
     Reason.FAULT_OVER: "the problem is over",
+    Reason.DIGEST: "so many alarms at once come as one message",
     Reason.TEST: "sent by hand to see whether it arrives",
 }
 _STANDS = {
@@ -43,42 +45,12 @@ _STANDS = {
     Reason.PERIOD_ENDED: "the period ended over {limit}",
     Reason.BUDGET_REMOVED: "{limit} is no longer watched",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One labelled fact. `foreign`: somebody else chose (part of) the value."""
-
-    label: str
-    value: str
-    foreign: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One message. `subject` is ASCII and at most 99 characters; `headline` is its full text; `see` are commands."""
-
-    subject: str
-    headline: str
-    notes: tuple[str, ...]
-    lines: tuple[Line, ...]
-    see: tuple[str, ...]
-    id: str
-
-    @property
-    def short(self) -> str:
-        """One line: the headline and what must be known about this copy of it."""
-        return " ".join((self.headline, *self.notes))
-
-    @property
-    def text(self) -> str:
-        """All of it, as plain text."""
-        parts = ["\n".join((self.headline, *self.notes))]
-        parts.append("\n".join(f"{line.label}: {line.value}" for line in self.lines))
-        if self.see:
-            parts.append("\n".join(("See:", *(f"  {command}" for command in self.see))))
-        parts.append(f"Id: {self.id}")
-        return "\n\n".join(part for part in parts if part) + "\n"
+# The same for somebody who has not heard that it was over.
+_STOOD = {
+    Reason.LIMIT_RAISED: "until the limit was raised",
+    Reason.PERIOD_ENDED: "until the period ended",
+    Reason.BUDGET_REMOVED: "no longer watched",
+}
 
 
 def render(notification: Notification, *, now: datetime, timezone: tzinfo = UTC) -> Rendered:
@@ -92,6 +64,7 @@ def render(notification: Notification, *, now: datetime, timezone: tzinfo = UTC)
         lines=(*lines, *_when_lines(facts, now, timezone)),
         see=tuple(_see(facts)),
         id=clean(notification.id, 200),
+        entries=tuple(_entry(each, notification, now, timezone) for each in facts.held),
     )
 
 
@@ -112,10 +85,12 @@ def _subject(notification: Notification) -> str:
 def _headline(facts: Facts, name: str) -> str:
     level = facts.severity.upper()
     leads = {Kind.FIRING: level, Kind.REPEAT: f"STILL {level}", Kind.RESOLVED: "RESOLVED", Kind.TEST: "TEST"}
-    lead = leads[facts.kind]
+    lead = f"WAS {level}" if _is_past(facts) else leads[facts.kind]
     if facts.budget is None:
         return f"{lead}: {clean(facts.title, _TITLE_LENGTH)}"
     stands = _STANDS.get(facts.reason, "no longer over {limit}") if facts.kind is Kind.RESOLVED else "over {limit}"
+    if _is_past(facts):
+        stands = f"was over {{limit}}{_for_how_long(facts)}, {_STOOD.get(facts.reason, 'now back under')}"
     limit = clean(facts.at if facts.on == "actual" else f"{facts.on} {facts.at}", 40)
     return f"{lead} {name}: {_spend_of_amount(facts)}{stands.format(limit=limit)}"
 
@@ -129,9 +104,33 @@ def _spend_of_amount(facts: Facts) -> str:
     return f"{_least(facts)}{_without_currency(_spend(facts))} of {amount} spent, "
 
 
+def _is_past(facts: Facts) -> bool:
+    """Its receiver hears at once that it was over and that it is not any more."""
+    return facts.kind is Kind.RESOLVED and facts.over_until is not None
+
+
+def _for_how_long(facts: Facts) -> str:
+    if facts.over_until is None or facts.first_detected is None:
+        return ""
+    return f" for {duration_text(facts.over_until - facts.first_detected)}"
+
+
+def _entry(each: Notification, digest: Notification, now: datetime, timezone: tzinfo) -> str:
+    """One line of a digest."""
+    text = _headline(each.facts, clean(each.facts.budget or "", _NAME_LENGTH))
+    detected = each.facts.first_detected
+    if detected is not None and now - detected > _LATE:
+        text += f"; first detected at {instant_text(detected, timezone)}"
+    if each.instead_of:
+        text += f"; {clean(each.instead_of, _NAME_LENGTH)} did not accept it"
+    return f"{text} (possible repeat)" if each.possible_repeat and not digest.possible_repeat else text
+
+
 def _notes(notification: Notification) -> Iterator[str]:
     if notification.possible_repeat:
         yield "(possible repeat)"
+    if _is_past(notification.facts):
+        yield "It did not get through to you while it lasted."
     if notification.instead_of:
         yield f"{clean(notification.instead_of, _NAME_LENGTH)} did not accept this; sent here instead."
 
@@ -163,7 +162,16 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
 
 
 def _when_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
-    if facts.first_detected is not None and now - facts.first_detected > _LATE:
+    if facts.missed and facts.missed_since is not None:
+        times = "once" if facts.missed == 1 else f"{facts.missed} times, the first"
+        yield Line("Before", f"{times} at {instant_text(facts.missed_since, timezone)}, it did not get through to you")
+    if _is_past(facts) and facts.over_until is not None and facts.first_detected is not None:
+        lasted = f"from {instant_text(facts.first_detected, timezone)} to {instant_text(facts.over_until, timezone)}"
+        then = (
+            "" if facts.over_spend is None else f", {for_people(facts.over_spend, facts.currency, beside=facts.limit)}"
+        )
+        yield Line("Lasted", lasted + then)
+    elif facts.first_detected is not None and now - facts.first_detected > _LATE:
         ago = duration_text(now - facts.first_detected)
         yield Line("First detected at", f"{instant_text(facts.first_detected, timezone)}, {ago} ago")
 

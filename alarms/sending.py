@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from alarms.errors import PermanentError, TemporaryError
@@ -21,14 +22,38 @@ _LONGEST_BACKOFF = timedelta(seconds=60)
 _LONGEST_ASKED = timedelta(days=1)
 # How long a send waits for the one before it to be noted.
 _PATIENCE_S = 0.25
+# What receivers take without throttling (Slack: one a second, more in short bursts); beyond it a digest gathers.
+_BURST = 10
+PACE_S = 1.0
+
+
+class Pace:
+    """At most one send per `every_s` seconds over any length of time, but ten at once after a rest."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._rested_at = -math.inf
+
+    def wait_s(self, now_s: float) -> float:
+        """How long the next send has to wait; `now_s` is monotonic time."""
+        return self._rested_at - now_s - (_BURST - 1) * self._every_s
+
+    def sent(self, now_s: float) -> None:
+        """One more went out."""
+        self._rested_at = max(self._rested_at, now_s) + self._every_s
 
 
 @dataclass(slots=True)
 class Lane:
-    """One receiver. `unnoted`: what came of a send, as long as the outbox does not know it yet."""
+    """One receiver. `unnoted`: what came of a send, as long as the outbox does not know it yet.
+
+    `one_by_one`: it takes no digests.
+    """
 
     name: str
     notifier: Notifier
+    pace: Pace
+    one_by_one: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
     under_way: Delivery | None = None
@@ -38,7 +63,7 @@ class Lane:
 
     def anew(self, stopping: threading.Event) -> Lane:
         """The same receiver for another run, with what must not be forgotten."""
-        return Lane(self.name, self.notifier, stopping, unnoted=self.unnoted, stuck=self.stuck)
+        return replace(self, stopping=stopping, woken=threading.Event(), under_way=None, store_failed=False)
 
 
 class Attempt(threading.Thread):

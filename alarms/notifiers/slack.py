@@ -105,6 +105,8 @@ def payload(rendered: Rendered, facts: Facts) -> dict[str, Any]:
     blocks: list[Block] = [HeaderBlock(text=plain(f"{_mark(facts)} {rendered.headline}", _HEADER_LENGTH))]
     if rendered.notes:
         blocks.append(SectionBlock(text=plain("\n".join(rendered.notes))))
+    if rendered.entries:
+        blocks.append(SectionBlock(text=plain("\n".join(rendered.listed(_TEXT_LENGTH, _escaped_length)))))
     if rendered.lines:
         blocks.append(SectionBlock(fields=[_field(line) for line in rendered.lines[:_MOST_FIELDS]]))
     if rendered.see:
@@ -134,6 +136,10 @@ def _mark(facts: Facts) -> str:
     if facts.kind is Kind.TEST:
         return "\N{BELL}"
     return "\N{LARGE RED CIRCLE}" if facts.severity is Severity.CRITICAL else "\N{LARGE ORANGE CIRCLE}"
+
+
+def _escaped_length(text: str) -> int:
+    return len(_escaped(text, _TEXT_LENGTH))
 
 
 def _escaped(text: str, length: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ DEADLINE_S = 30.0
 LARGEST = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
 _FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
+# Names of budgets in the attributes of a digest: a quarter of what a message may be.
+_MOST_BUDGETS = 200
 _CUT = "\n(cut)\n"
 
 
@@ -89,6 +92,8 @@ def publication(notification: Notification, rendered: Rendered, topic_arn: str) 
         for name, value in _attributes(notification).items()
         if value  # SNS refuses empty ones
     }
+    if budgets := _budgets(notification):
+        attributes["budget"] = {"DataType": "String.Array", "StringValue": json.dumps(budgets)}
     taken = len(rendered.subject) + sum(
         len(name) + len(value["DataType"]) + len(value["StringValue"].encode()) for name, value in attributes.items()
     )
@@ -120,6 +125,12 @@ def _attributes(notification: Notification) -> dict[str, str]:
         "kind": str(facts.kind),
         "id": clean(notification.id, 256),
     }
+
+
+def _budgets(notification: Notification) -> list[str]:
+    """Of a digest, so that whoever filters by budget gets it too."""
+    names = dict.fromkeys(clean(each.facts.budget, 256) for each in notification.facts.held if each.facts.budget)
+    return list(names)[:_MOST_BUDGETS]
 
 
 def _group(budget: str) -> str:

@@ -25,7 +25,8 @@ LOCK = "lock"
 # A monitoring system gives a check ten seconds; a writer holds this store for milliseconds.
 BUSY_S = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OWED = """SELECT receiver, COUNT(*), MIN(created_at) FROM outbox WHERE state IN ('DUE', 'SENDING') GROUP BY receiver"""
+_OWED = """SELECT receiver, COUNT(*), MIN(coalesce(owed_since, created_at)) FROM outbox
+    WHERE state IN ('DUE', 'SENDING') GROUP BY receiver"""
 _RECEIVERS = "SELECT name, state, since, error, last_delivery, checksum FROM receiver ORDER BY name"
 # The store is whole, but somebody else has it or this user may not open it.
 _NOT_NOW = frozenset(

@@ -1,31 +1,47 @@
-"""The messages that are owed and those that went out; `alarms.ports.Outbox` on the store."""
+"""The messages that are owed and those that went out; `alarms.ports.Outbox` on the store.
+
+It is bounded. Whatever happens while a receiver is down, it is owed at most one message about each alarm, which says it
+all (`alarms.coalesce`). One more if it knows of an earlier stay above the limit and waits for the end of that, and one
+more that is under way: so at most 3 x alarms x receivers rows are owed, 1 x for receivers that were down from the start.
+Rows that are sent, refused or replaced say who was told what: they come no faster than alarms change and repeat, and
+`forget` deletes them.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
+from alarms.coalesce import as_made
 from alarms.model import Delivery, DeliveryState, Facts, Kind, Notification, Receipt
 from monitor.store import receivers
 from monitor.store.database import Store
-from monitor.store.payload import from_payload, to_payload
-from monitor.store.rows import Table, Value, from_micros, to_micros
-
-_OUTBOX = Table(
-    "outbox",
-    (
-        *("seq", "id", "receiver", "kind", "state", "created_at", "next_attempt_at", "attempts"),
-        *("possible_repeat", "instead_of", "sent_at", "remote_id", "refused", "error", "payload"),
-    ),
-    key=3,
+from monitor.store.outbox_rows import (
+    ALARMING,
+    Row,
+    hand_on,
+    last_word,
+    of_stay,
+    owe,
+    select,
+    settle_all,
+    stored,
+    write,
 )
+from monitor.store.rows import to_micros
+
 _OWED = "state IN ('DUE', 'SENDING')"
 _FORGET = """DELETE FROM outbox WHERE created_at < ?
     AND id NOT IN (SELECT id FROM outbox WHERE state IN ('DUE', 'SENDING'))"""
+# Owed for long to everybody to whom it is owed: whoever is owed it only now may well take it in a moment.
+_UNHEARD = """WHERE state IN ('DUE', 'SENDING', 'DEAD') AND coalesce(owed_since, created_at) < ?
+    AND NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.id = outbox.id AND (other.state = 'SENT'
+        OR (other.state IN ('DUE', 'SENDING') AND coalesce(other.owed_since, other.created_at) >= ?)))
+    ORDER BY seq"""
+_OPEN = (DeliveryState.DUE, DeliveryState.SENDING)
 
 
 class StoredOutbox:
@@ -37,87 +53,108 @@ class StoredOutbox:
     def recover(self) -> int:
         """At start: deliveries found in SENDING are uncertain; make them DUE, marked as a possible repeat."""
         with self._store.transaction() as tx:
-            rows = _rows(tx, f"WHERE state = 'SENDING' AND {_OWED}")
+            rows = select(tx, f"WHERE {_OWED} AND state = 'SENDING'")
             for row in rows:
-                _write(tx, replace(row, state=DeliveryState.DUE, possible_repeat=True))
+                write(tx, replace(row, state=DeliveryState.DUE, possible_repeat=True))
+            settle_all(tx, rows)
         return len(rows)
 
-    def oldest_owed(self, receiver: str) -> Delivery | None:
-        """The oldest delivery of this receiver that is DUE, whenever its next attempt may be."""
+    def owed(self, receiver: str) -> list[Delivery]:
+        """What this receiver is owed that is DUE, whenever its next attempt may be, in the order in which it came."""
         with self._store.read() as connection:
-            rows = _rows(connection, f"WHERE receiver = ? AND {_OWED} AND state = 'DUE' ORDER BY seq LIMIT 1", receiver)
-        return rows[0].delivery() if rows else None
+            rows = select(connection, f"WHERE receiver = ? AND {_OWED} AND state = 'DUE' ORDER BY seq", receiver)
+        return [row.delivery() for row in rows]
 
-    def begin(self, delivery: Delivery, now: datetime) -> Delivery:
-        """Mark as SENDING before the first byte goes out; the result has the attempt counted."""
+    def begin(self, delivery: Delivery, now: datetime) -> Delivery | None:
+        """Mark as SENDING before the first byte goes out; None if some of it is not DUE any more."""
+        digest = delivery.notification.id if delivery.parts else ""
+        begun = []
         with self._store.transaction() as tx:
-            row = _row(tx, delivery)
-            row = replace(row, state=DeliveryState.SENDING, attempts=row.attempts + 1, next_attempt_at=to_micros(now))
-            _write(tx, row)
-        return row.delivery()
+            rows = [stored(tx, part) for part in delivery.members]
+            if any(row.state is not DeliveryState.DUE for row in rows):
+                return None
+            for row in rows:
+                row = replace(row, state=DeliveryState.SENDING, digest=digest)  # noqa: PLW2901  # the row as it is now
+                row = replace(row, attempts=row.attempts + 1, next_attempt_at=to_micros(now))  # noqa: PLW2901  # the same
+                write(tx, row)
+                begun.append(row.delivery())
+        if not delivery.parts:
+            return begun[0]
+        attempts = max(part.attempts for part in begun)
+        return replace(delivery, state=DeliveryState.SENDING, attempts=attempts, parts=tuple(begun))
 
     def sent(self, delivery: Delivery, receipt: Receipt, now: datetime) -> None:
         """The other side has accepted it. Also brings a DEAD receiver back to OK."""
         with self._store.transaction() as tx:
-            row = replace(_row(tx, delivery), state=DeliveryState.SENT, sent_at=to_micros(now), error=None)
-            _write(tx, replace(row, remote_id=receipt.remote_id, refused=json.dumps(receipt.refused)))
-            receiver = receivers.receiver(tx, row.receiver, now)
+            for part in delivery.members:
+                row = replace(stored(tx, part), state=DeliveryState.SENT, sent_at=to_micros(now), error=None)
+                write(tx, replace(row, remote_id=receipt.remote_id, refused=json.dumps(receipt.refused)))
+            name = delivery.notification.receiver
+            receiver = receivers.receiver(tx, name, now)
             since = receiver.since if receiver.state == "OK" else to_micros(now)
             error = f"the last message was refused for {', '.join(receipt.refused)}" if receipt.refused else None
-            receivers.write(tx, receivers.Receiver(row.receiver, "OK", since, error, to_micros(now)))
+            receivers.write(tx, receivers.Receiver(name, "OK", since, error, to_micros(now)))
 
     def later(self, delivery: Delivery, at: datetime, error: str, *, uncertain: bool) -> None:
         """Owed again from `at` on; `uncertain` marks it as a possible repeat."""
         with self._store.transaction() as tx:
-            row = _row(tx, delivery)
-            if row.state is not DeliveryState.SENT:
-                receivers.write(tx, replace(receivers.receiver(tx, row.receiver, at), error=error))
+            rows = [row for part in delivery.members if (row := stored(tx, part)).state in _OPEN]
+            for row in rows:
                 repeat = row.possible_repeat or uncertain
-                row = replace(row, state=DeliveryState.DUE, possible_repeat=repeat, error=error)
-                _write(tx, replace(row, next_attempt_at=to_micros(at)))
+                back = replace(row, state=DeliveryState.DUE, possible_repeat=repeat, error=error)
+                # What certainly did not arrive need not come in the same digest again.
+                write(tx, replace(back, next_attempt_at=to_micros(at), digest=row.digest if repeat else ""))
+            settle_all(tx, rows)
+            if rows:
+                name = delivery.notification.receiver
+                receivers.write(tx, replace(receivers.receiver(tx, name, at), error=error))
 
     def dead(self, delivery: Delivery, error: str) -> None:
         """Refused for good is this message alone; the receiver itself stays as it is."""
         with self._store.transaction() as tx:
-            row = _row(tx, delivery)
-            if row.state is not DeliveryState.SENT:
-                _write(tx, replace(row, state=DeliveryState.DEAD, error=error))
+            for part in delivery.members:
+                row = stored(tx, part)
+                if row.state in _OPEN:
+                    write(tx, replace(row, state=DeliveryState.DEAD, error=error))
+                    hand_on(tx, row)
 
     def receiver_dead(self, receiver: str, error: str, now: datetime, retry_at: datetime) -> None:
         """The receiver refuses everything: it is DEAD, what it is owed is tried again from `retry_at`."""
         with self._store.transaction() as tx:
-            for row in _rows(tx, f"WHERE receiver = ? AND {_OWED}", receiver):
-                _write(tx, replace(row, state=DeliveryState.DUE, error=error, next_attempt_at=to_micros(retry_at)))
+            rows = select(tx, f"WHERE receiver = ? AND {_OWED}", receiver)
+            for row in rows:
+                write(tx, replace(row, state=DeliveryState.DUE, error=error, next_attempt_at=to_micros(retry_at)))
+            settle_all(tx, rows)
             known = receivers.receiver(tx, receiver, now)
             since = known.since if known.state == "DEAD" else to_micros(now)
             receivers.write(tx, replace(known, state="DEAD", since=since, error=error))
 
     def unheard(self, before: datetime) -> list[Notification]:
-        """Messages created before then that nobody has accepted, each once, for each a receiver that should have."""
-        condition = """WHERE state <> 'SENT' AND created_at < ?
-            AND NOT EXISTS (SELECT 1 FROM outbox AS heard WHERE heard.id = outbox.id AND heard.state = 'SENT')
-            ORDER BY seq"""
+        """Messages owed since before then that nobody has accepted, each once, for each a receiver that should have.
+
+        One that took the place of an unsent one is owed since that one was.
+        """
         with self._store.read() as connection:
-            rows = _rows(connection, condition, to_micros(before))
-        return list({row.id: row.delivery().notification for row in reversed(rows)}.values())[::-1]
+            rows = select(connection, _UNHEARD, to_micros(before), to_micros(before))
+        return list({row.id: row.notification() for row in reversed(rows)}.values())[::-1]
 
     def addressed(self, notification_id: str) -> frozenset[str]:
         """Every receiver that a message was meant for so far."""
         with self._store.read() as connection:
-            return frozenset(row.receiver for row in _rows(connection, "WHERE id = ?", notification_id))
+            return frozenset(row.receiver for row in select(connection, "WHERE id = ?", notification_id))
 
     def add(self, notifications: Iterable[Notification]) -> None:
-        """Owe these too. One that is already there (same id and receiver) changes nothing."""
+        """Owe these too, and what was made about the same stay since. One that is already there changes nothing."""
         with self._store.transaction() as tx:
             for notification in notifications:
-                _add(tx, notification)
+                owe(tx, notification)
 
     def retire(self, configured: Collection[str]) -> None:
         """Receivers that are no longer configured owe nothing and are forgotten; what only they had is unheard then."""
         with self._store.transaction() as tx:
-            for row in _rows(tx, f"WHERE {_OWED}"):
+            for row in select(tx, f"WHERE {_OWED}"):
                 if row.receiver not in configured:
-                    _write(tx, replace(row, state=DeliveryState.DEAD, error="this receiver is no longer configured"))
+                    write(tx, replace(row, state=DeliveryState.DEAD, error="this receiver is no longer configured"))
             for receiver in receivers.receivers(tx):
                 if receiver.name not in configured:
                     tx.execute("DELETE FROM receiver WHERE name = ?", (receiver.name,))
@@ -126,23 +163,27 @@ class StoredOutbox:
         """After a start or a new config: whoever was DEAD may have been repaired, and is tried now."""
         with self._store.transaction() as tx:
             dead = {receiver.name for receiver in receivers.receivers(tx) if receiver.state == "DEAD"}
-            for row in _rows(tx, f"WHERE {_OWED} AND state = 'DUE'"):
+            for row in select(tx, f"WHERE {_OWED} AND state = 'DUE'"):
                 if row.receiver in dead and row.next_attempt_at > to_micros(now):
-                    _write(tx, replace(row, next_attempt_at=to_micros(now)))
+                    write(tx, replace(row, next_attempt_at=to_micros(now)))
 
     def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
-        """(id, receiver, state) of these messages, in the order in which they were owed."""
+        """(id, receiver, state) of these messages, in the order in which they were owed.
+
+        A REPLACED one stands as the message does that says it in its place.
+        """
         with self._store.read() as connection:
-            found = [row for name in set(ids) for row in _rows(connection, "WHERE id = ?", name)]
-        return [(row.id, row.receiver, row.state) for row in sorted(found, key=lambda row: row.seq)]
+            found = [row for name in set(ids) for row in select(connection, "WHERE id = ?", name)]
+            found.sort(key=lambda row: row.seq)
+            return [(row.id, row.receiver, _shown(connection, row)) for row in found]
 
     def receivers(self) -> list[receivers.ReceiverState]:
         """Every receiver that was ever owed a message, by name."""
         with self._store.read() as connection:
-            owed = _rows(connection, f"WHERE {_OWED}")
+            owed = select(connection, f"WHERE {_OWED}")
             known = receivers.receivers(connection)
         return [
-            receivers.state(receiver, [row.created_at for row in owed if row.receiver == receiver.name])
+            receivers.state(receiver, [row.since for row in owed if row.receiver == receiver.name])
             for receiver in known
         ]
 
@@ -157,104 +198,15 @@ def told(connection: sqlite3.Connection, episode: str, level: str) -> frozenset[
 
     Those that owe the message still count: they will say it. Whoever is in here is owed the RESOLVED.
     """
-    # "0" follows "/": the range holds every sequence number of this level and nothing else.
-    rows = _rows(connection, "WHERE id >= ? AND id < ?", f"{episode}/{level}/", f"{episode}/{level}0")
-    return frozenset(
-        row.receiver for row in rows if row.kind in (Kind.FIRING, Kind.REPEAT) and row.state is not DeliveryState.DEAD
-    )
+    rows = of_stay(connection, f"{episode}/{level}", f"AND {ALARMING}")
+    return frozenset(row.receiver for row in rows)
 
 
 def last_said(connection: sqlite3.Connection, episode: str, level: str) -> Facts | None:
     """What the newest message about this level of this episode says; None if there never was one."""
-    condition = "WHERE id >= ? AND id < ? ORDER BY seq DESC LIMIT 1"
-    rows = _rows(connection, condition, f"{episode}/{level}/", f"{episode}/{level}0")
-    return rows[0].delivery().notification.facts if rows else None
+    rows = of_stay(connection, f"{episode}/{level}")
+    return as_made(rows[-1].notification().facts, Kind(rows[-1].kind)) if rows else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of the outbox, in the order of its columns."""
-
-    seq: int
-    id: str
-    receiver: str
-    kind: str
-    state: DeliveryState
-    created_at: int
-    next_attempt_at: int
-    attempts: int
-    possible_repeat: bool
-    instead_of: str
-    sent_at: int | None
-    remote_id: str
-    refused: str
-    error: str | None
-    payload: str
-
-    def columns(self) -> tuple[Value, ...]:
-        return (
-            *(self.seq, self.id, self.receiver, self.kind, self.state.value, self.created_at, self.next_attempt_at),
-            *(self.attempts, int(self.possible_repeat), self.instead_of, self.sent_at, self.remote_id, self.refused),
-            *(self.error, self.payload),
-        )
-
-    def delivery(self) -> Delivery:
-        notification = Notification(
-            id=self.id,
-            receiver=self.receiver,
-            created_at=from_micros(self.created_at),
-            facts=from_payload(self.payload),
-            possible_repeat=self.possible_repeat,
-            instead_of=self.instead_of,
-        )
-        return Delivery(notification, self.state, self.attempts, from_micros(self.next_attempt_at))
-
-
-def _rows(connection: sqlite3.Connection, condition: str, *values: Value) -> list[_Row]:
-    return [_to_row(_OUTBOX.verified(row)) for row in connection.execute(_OUTBOX.select + condition, values)]
-
-
-def _to_row(columns: tuple[Any, ...]) -> _Row:
-    seq, name, receiver, kind, state, created_at, next_attempt_at, attempts, possible_repeat, *rest = columns
-    return _Row(
-        *(seq, name, receiver, kind, DeliveryState(state), created_at, next_attempt_at, attempts),
-        *(bool(possible_repeat), *rest),
-    )
-
-
-def _row(tx: sqlite3.Connection, delivery: Delivery) -> _Row:
-    notification = delivery.notification
-    rows = _rows(tx, "WHERE id = ? AND receiver = ?", notification.id, notification.receiver)
-    if not rows:
-        raise _OUTBOX.corrupt("gone", notification.id, notification.receiver)
-    return rows[0]
-
-
-def _write(tx: sqlite3.Connection, row: _Row) -> None:
-    tx.execute(_OUTBOX.replace, _OUTBOX.seal(*row.columns()))
-
-
-def _add(tx: sqlite3.Connection, notification: Notification) -> None:
-    if _rows(tx, "WHERE id = ? AND receiver = ?", notification.id, notification.receiver):
-        return
-    (last,) = tx.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()
-    created_at = to_micros(notification.created_at)
-    row = _Row(
-        seq=last + 1,
-        id=notification.id,
-        receiver=notification.receiver,
-        kind=notification.facts.kind.value,
-        state=DeliveryState.DUE,
-        created_at=created_at,
-        next_attempt_at=created_at,
-        attempts=0,
-        possible_repeat=notification.possible_repeat,
-        instead_of=notification.instead_of,
-        sent_at=None,
-        remote_id="",
-        refused="[]",
-        error=None,
-        payload=to_payload(notification.facts),
-    )
-    _write(tx, row)
-    receivers.write(tx, receivers.receiver(tx, notification.receiver, notification.created_at))
+def _shown(connection: sqlite3.Connection, row: Row) -> DeliveryState:
+    return last_word(connection, row) if row.state is DeliveryState.REPLACED else row.state

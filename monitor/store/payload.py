@@ -41,6 +41,11 @@ def to_payload(facts: Facts) -> str:
         "previous_told": _instant(facts.previous_told),
         "first_detected": _instant(facts.first_detected),
         "also_over": facts.also_over,
+        "subject": facts.subject,
+        "over_until": _instant(facts.over_until),
+        "over_spend": _money(facts.over_spend),
+        "missed": facts.missed,
+        "missed_since": _instant(facts.missed_since),
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -74,6 +79,11 @@ def from_payload(text: str) -> Facts:
         previous_spend=_amount(document["previous_spend"]),
         previous_told=_moment(document["previous_told"]),
         first_detected=_moment(document["first_detected"]),
+        subject=document["subject"],
+        over_until=_moment(document["over_until"]),
+        over_spend=_amount(document["over_spend"]),
+        missed=document["missed"],
+        missed_since=_moment(document["missed_since"]),
     )
 
 

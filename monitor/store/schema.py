@@ -7,10 +7,12 @@ column of every table is `checksum(table, *all other columns)` of `monitor.store
 What `status` may read with nothing but sqlite3:
     facts(id = 1, document TEXT, checksum)
     turn(id = 1, at, checksum)
-    outbox(seq, id, receiver, kind, state DUE|SENDING|SENT|DEAD, created_at, next_attempt_at, attempts,
-           possible_repeat, instead_of, sent_at, remote_id, refused, error, payload, checksum)
+    outbox(seq, id, receiver, kind, state DUE|SENDING|SENT|DEAD|REPLACED, created_at, next_attempt_at, attempts,
+           possible_repeat, instead_of, sent_at, remote_id, refused, error, payload, alarm, owed_since, digest,
+           checksum)
     receiver(name, state OK|DEAD, since, error, last_delivery, checksum)
-A message is undelivered while its state is DUE or SENDING; `created_at` is when it was first owed.
+A message is undelivered while its state is DUE or SENDING. `owed_since`, or `created_at` where that is NULL, is since
+when its receiver waits for word of this alarm: a message that took the place of an unsent one has waited for as long.
 """
 
 from __future__ import annotations
@@ -86,17 +88,19 @@ _FIRST = (
         BEGIN SELECT RAISE(ABORT, 'transitions are append-only'); END""",
     """CREATE TRIGGER transition_stays BEFORE DELETE ON transition
         BEGIN SELECT RAISE(ABORT, 'transitions are append-only'); END""",
-    # `seq` is the order in which a receiver gets its messages.
+    # `seq` is the order in which messages came. `kind` is what a message was made as; what its receiver is told, which
+    # may have missed the ones before, is in the payload. `digest`: in which digest it went out and may have arrived.
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL, receiver TEXT NOT NULL, kind TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('DUE', 'SENDING', 'SENT', 'DEAD')), created_at INTEGER NOT NULL,
-        next_attempt_at INTEGER NOT NULL, attempts INTEGER NOT NULL, possible_repeat INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('DUE', 'SENDING', 'SENT', 'DEAD', 'REPLACED')),
+        created_at INTEGER NOT NULL, next_attempt_at INTEGER NOT NULL, attempts INTEGER NOT NULL, possible_repeat INTEGER NOT NULL,
         instead_of TEXT NOT NULL, sent_at INTEGER, remote_id TEXT NOT NULL, refused TEXT NOT NULL, error TEXT,
-        payload TEXT NOT NULL, checksum INTEGER NOT NULL,
+        payload TEXT NOT NULL, alarm TEXT NOT NULL DEFAULT '', owed_since INTEGER, digest TEXT NOT NULL DEFAULT '',
+        checksum INTEGER NOT NULL,
         UNIQUE (id, receiver)
     ) STRICT""",
-    "CREATE INDEX outbox_owed ON outbox (receiver, seq) WHERE state IN ('DUE', 'SENDING')",
-    "CREATE INDEX outbox_unsent ON outbox (created_at) WHERE state <> 'SENT'",
+    "CREATE INDEX outbox_owed ON outbox (receiver, alarm) WHERE state IN ('DUE', 'SENDING')",
+    "CREATE INDEX outbox_unheard ON outbox (id) WHERE state IN ('DUE', 'SENDING', 'DEAD')",
     """CREATE TABLE receiver (
         name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('OK', 'DEAD')), since INTEGER NOT NULL, error TEXT,
         last_delivery INTEGER, checksum INTEGER NOT NULL
