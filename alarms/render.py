@@ -47,7 +47,7 @@ _STANDS = {
 }
 # The same for somebody who has not heard that it was over.
 _STOOD = {
-    Reason.LIMIT_RAISED: "until the limit was raised",
+    Reason.LIMIT_RAISED: "until that was raised",
     Reason.PERIOD_ENDED: "until the period ended",
     Reason.BUDGET_REMOVED: "no longer watched",
 }
@@ -90,7 +90,7 @@ def _headline(facts: Facts, name: str) -> str:
         return f"{lead}: {clean(facts.title, _TITLE_LENGTH)}"
     stands = _STANDS.get(facts.reason, "no longer over {limit}") if facts.kind is Kind.RESOLVED else "over {limit}"
     if _is_past(facts):
-        stands = f"was over {{limit}}{_for_how_long(facts)}, {_STOOD.get(facts.reason, 'now back under')}"
+        stands = f"over {{limit}}{_for_how_long(facts)}, {_STOOD.get(facts.reason, 'back under')}"
     limit = clean(facts.at if facts.on == "actual" else f"{facts.on} {facts.at}", 40)
     return f"{lead} {name}: {_spend_of_amount(facts)}{stands.format(limit=limit)}"
 
@@ -153,12 +153,18 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
             names = ", ".join(clean(name, _NAME_LENGTH) for name in facts.stale[:10])
             yield Line("Stale", f"{names}: too old to trust, so the true spend may be higher", foreign=True)
         yield Line("Change", _change(facts, timezone))
-    yield Line("Why", _WHY[facts.reason])
+    yield Line("Why", _why(facts))
     if facts.also_over:
         yield Line("Also over", ", ".join(clean(limit, 30) for limit in facts.also_over[:10]))
     if detail := clean(facts.detail, _DETAIL_LENGTH):
         yield Line("Note", detail, foreign=True)
     yield Line("Budget", _budget(facts, now, timezone), foreign=True)
+
+
+def _why(facts: Facts) -> str:
+    if facts.kind is Kind.FIRING and facts.reason is Reason.STILL_OVER:
+        return "it was over before and still is"
+    return _WHY[facts.reason]
 
 
 def _when_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:

@@ -2,7 +2,7 @@
 
 It is bounded. Whatever happens while a receiver is down, it is owed at most one message about each alarm, which says it
 all (`alarms.coalesce`). One more if it knows of an earlier stay above the limit and waits for the end of that, and one
-more that is under way: so at most 3 x alarms x receivers rows are owed, 1 x for receivers that were down from the start.
+more that is under way: so at most 3 x alarms x receivers rows are owed; 1 x, if a receiver was down from the start.
 Rows that are sent, refused or replaced say who was told what: they come no faster than alarms change and repeat, and
 `forget` deletes them.
 """
@@ -24,6 +24,7 @@ from monitor.store.outbox_rows import (
     Row,
     hand_on,
     last_word,
+    newest_of_stay,
     of_stay,
     owe,
     select,
@@ -39,8 +40,7 @@ _FORGET = """DELETE FROM outbox WHERE created_at < ?
 # Owed for long to everybody to whom it is owed: whoever is owed it only now may well take it in a moment.
 _UNHEARD = """WHERE state IN ('DUE', 'SENDING', 'DEAD') AND coalesce(owed_since, created_at) < ?
     AND NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.id = outbox.id AND (other.state = 'SENT'
-        OR (other.state IN ('DUE', 'SENDING') AND coalesce(other.owed_since, other.created_at) >= ?)))
-    ORDER BY seq"""
+        OR (other.state IN ('DUE', 'SENDING') AND coalesce(other.owed_since, other.created_at) >= ?)))"""
 _OPEN = (DeliveryState.DUE, DeliveryState.SENDING)
 
 
@@ -123,7 +123,9 @@ class StoredOutbox:
         with self._store.transaction() as tx:
             rows = select(tx, f"WHERE receiver = ? AND {_OWED}", receiver)
             for row in rows:
-                write(tx, replace(row, state=DeliveryState.DUE, error=error, next_attempt_at=to_micros(retry_at)))
+                digest = row.digest if row.possible_repeat else ""
+                back = replace(row, state=DeliveryState.DUE, error=error, digest=digest)
+                write(tx, replace(back, next_attempt_at=to_micros(retry_at)))
             settle_all(tx, rows)
             known = receivers.receiver(tx, receiver, now)
             since = known.since if known.state == "DEAD" else to_micros(now)
@@ -136,7 +138,8 @@ class StoredOutbox:
         """
         with self._store.read() as connection:
             rows = select(connection, _UNHEARD, to_micros(before), to_micros(before))
-        return list({row.id: row.notification() for row in reversed(rows)}.values())[::-1]
+        rows.sort(key=lambda row: row.seq, reverse=True)  # not in SQL, which would then not use the index
+        return list({row.id: row.notification() for row in rows}.values())[::-1]
 
     def addressed(self, notification_id: str) -> frozenset[str]:
         """Every receiver that a message was meant for so far."""
@@ -204,8 +207,8 @@ def told(connection: sqlite3.Connection, episode: str, level: str) -> frozenset[
 
 def last_said(connection: sqlite3.Connection, episode: str, level: str) -> Facts | None:
     """What the newest message about this level of this episode says; None if there never was one."""
-    rows = of_stay(connection, f"{episode}/{level}")
-    return as_made(rows[-1].notification().facts, Kind(rows[-1].kind)) if rows else None
+    row = newest_of_stay(connection, f"{episode}/{level}")
+    return None if row is None else as_made(row.notification().facts, Kind(row.kind))
 
 
 def _shown(connection: sqlite3.Connection, row: Row) -> DeliveryState:

@@ -55,6 +55,16 @@ class Row:
         """Since when the receiver waits for word of this alarm."""
         return self.created_at if self.owed_since is None else self.owed_since
 
+    @property
+    def stay(self) -> str:
+        """`episode/level`."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def sequence(self) -> int:
+        """Its number among the messages about this stay."""
+        return int(self.id.rpartition("/")[2])
+
     def columns(self) -> tuple[Value, ...]:
         """The values as they are stored."""
         return (
@@ -87,10 +97,15 @@ def select(connection: sqlite3.Connection, condition: str, *values: Value) -> li
 
 
 def of_stay(connection: sqlite3.Connection, stay: str, condition: str = "", *values: Value) -> list[Row]:
-    """The messages about one stay above a limit (`episode/level`) that fit a condition as well, the newest last."""
+    """The messages about one stay above a limit (`episode/level`) that fit a condition as well."""
     # "0" follows "/": the range holds every sequence number of this level and nothing else.
-    rows = select(connection, f"WHERE id >= ? AND id < ? {condition}", f"{stay}/", f"{stay}0", *values)
-    return sorted(rows, key=_age)
+    return select(connection, f"WHERE id >= ? AND id < ? {condition}", f"{stay}/", f"{stay}0", *values)
+
+
+def newest_of_stay(connection: sqlite3.Connection, stay: str, condition: str = "") -> Row | None:
+    """The one with the highest sequence number, to whomever: clocks may have gone back meanwhile."""
+    rows = of_stay(connection, stay, f"{condition} ORDER BY length(id) DESC, id DESC LIMIT 1")
+    return rows[0] if rows else None
 
 
 def stored(tx: sqlite3.Connection, delivery: Delivery) -> Row:
@@ -109,21 +124,23 @@ def write(tx: sqlite3.Connection, row: Row) -> None:
 
 def owe(tx: sqlite3.Connection, notification: Notification) -> None:
     """Owe a message, and what follows from that: see `alarms.coalesce` and `alarms.ports.Outbox.add`."""
-    receiver, kind = notification.receiver, notification.facts.kind
+    receiver = notification.receiver
     if _is_there(tx, notification.id, receiver):
         return
-    said = unprepared(notification) if kind in _FOLLOWING and not _knows(tx, notification) else notification
-    following = _newest_following(tx, notification)
-    if following is None:
+    kind = _kind(tx, notification)
+    made = replace(notification, facts=as_made(notification.facts, kind))
+    said = unprepared(made) if kind in _FOLLOWING and not _knows(tx, made) else made
+    following = newest_of_stay(tx, made.stay, "AND kind IN ('REPEAT', 'RESOLVED')")
+    if following is None or following.sequence <= made.sequence:
         _insert(tx, said, kind)
+        if kind is Kind.REPEAT:
+            _bring_up_to_date(tx, made)
     elif _is_there(tx, following.id, receiver):
         _insert(tx, said, kind, state=DeliveryState.REPLACED)
     else:
         _insert(tx, said, kind)
-        _insert(tx, _for_another(following, receiver, notification.instead_of), Kind(following.kind))
-    settle(tx, receiver, notification.alarm)
-    if kind is Kind.REPEAT and following is None:
-        _bring_up_to_date(tx, notification)
+        _insert(tx, _for_another(following, receiver, made.instead_of), Kind(following.kind))
+    settle(tx, receiver, made.alarm)
 
 
 def settle(tx: sqlite3.Connection, receiver: str, alarm: str) -> None:
@@ -131,7 +148,7 @@ def settle(tx: sqlite3.Connection, receiver: str, alarm: str) -> None:
     condition = "WHERE receiver = ? AND alarm = ? AND state IN ('DUE', 'SENDING') AND state = 'DUE'"
     rows = select(tx, condition, receiver, alarm)
     older: Row | None = None
-    for row in sorted(rows, key=_age):
+    for row in _in_order(rows):
         older = row if older is None else _replaced(tx, older, row)
 
 
@@ -143,10 +160,9 @@ def settle_all(tx: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 def hand_on(tx: sqlite3.Connection, refused: Row) -> None:
     """A message that was refused for good has not been heard: the next one about the same stay must not assume so."""
-    stay = refused.notification().stay
-    for row in of_stay(tx, stay, "AND receiver = ? AND state = 'DUE'", refused.receiver):
-        message = merged(refused.notification(), row.notification()) if _age(row) > _age(refused) else None
-        if message is not None:
+    for row in _in_order(of_stay(tx, refused.stay, "AND receiver = ? AND state = 'DUE'", refused.receiver)):
+        later = row.sequence > refused.sequence
+        if later and (message := merged(refused.notification(), row.notification())) is not None:
             return write(tx, _saying(row, message, since=refused.since))
     return None
 
@@ -190,22 +206,17 @@ def _knows(tx: sqlite3.Connection, notification: Notification) -> bool:
     return bool(of_stay(tx, notification.stay, condition, notification.receiver))
 
 
-def _newest_following(tx: sqlite3.Connection, notification: Notification) -> Row | None:
-    """The newest repeat or all-clear, to whomever, that was made after this message."""
-    condition = "AND kind IN ('REPEAT', 'RESOLVED') AND created_at >= ?"
-    rows = of_stay(tx, notification.stay, condition, to_micros(notification.created_at))
-    following = [row for row in rows if _sequence(row) > notification.sequence]
-    return following[-1] if following else None
+def _kind(tx: sqlite3.Connection, notification: Notification) -> Kind:
+    """What it was made as; a copy for a stand-in may be of what one receiver alone was told."""
+    rows = select(tx, "WHERE id = ? LIMIT 1", notification.id)
+    return Kind(rows[0].kind) if rows else notification.facts.kind
 
 
-def _bring_up_to_date(tx: sqlite3.Connection, notification: Notification) -> None:
+def _bring_up_to_date(tx: sqlite3.Connection, repeat: Notification) -> None:
     """Others who wait for an older message about this stay, as stand-ins do, get the newer one in its place."""
-    for row in of_stay(
-        tx, notification.stay, f"AND receiver <> ? AND state = 'DUE' AND {ALARMING}", notification.receiver
-    ):
-        if _sequence(row) < notification.sequence and not _is_there(tx, notification.id, row.receiver):
-            newer = replace(notification, receiver=row.receiver, instead_of=row.instead_of, possible_repeat=False)
-            _insert(tx, newer, Kind.REPEAT)
+    for row in of_stay(tx, repeat.stay, f"AND receiver <> ? AND state = 'DUE' AND {ALARMING}", repeat.receiver):
+        if row.sequence < repeat.sequence and not _is_there(tx, repeat.id, row.receiver):
+            _insert(tx, replace(repeat, receiver=row.receiver, instead_of=row.instead_of), Kind.REPEAT)
             settle(tx, row.receiver, row.alarm)
 
 
@@ -244,12 +255,12 @@ def _insert(
     receivers.write(tx, receivers.receiver(tx, notification.receiver, notification.created_at))
 
 
-def _age(row: Row) -> tuple[int, int, int]:
-    return (row.created_at, _sequence(row), row.seq)
-
-
-def _sequence(row: Row) -> int:
-    return int(row.id.rpartition("/")[2])
+def _in_order(rows: list[Row]) -> list[Row]:
+    """As they were made. Within a stay by number: a stand-in is told older messages later, and clocks go back."""
+    began: dict[str, int] = {}
+    for row in rows:
+        began[row.stay] = min(began.get(row.stay, row.created_at), row.created_at)
+    return sorted(rows, key=lambda row: (began[row.stay], row.stay, row.sequence))
 
 
 def _to_row(columns: tuple[Any, ...]) -> Row:

@@ -93,14 +93,15 @@ _FIRST = (
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL, receiver TEXT NOT NULL, kind TEXT NOT NULL,
         state TEXT NOT NULL CHECK (state IN ('DUE', 'SENDING', 'SENT', 'DEAD', 'REPLACED')),
-        created_at INTEGER NOT NULL, next_attempt_at INTEGER NOT NULL, attempts INTEGER NOT NULL, possible_repeat INTEGER NOT NULL,
-        instead_of TEXT NOT NULL, sent_at INTEGER, remote_id TEXT NOT NULL, refused TEXT NOT NULL, error TEXT,
-        payload TEXT NOT NULL, alarm TEXT NOT NULL DEFAULT '', owed_since INTEGER, digest TEXT NOT NULL DEFAULT '',
-        checksum INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, next_attempt_at INTEGER NOT NULL, attempts INTEGER NOT NULL,
+        possible_repeat INTEGER NOT NULL, instead_of TEXT NOT NULL, sent_at INTEGER, remote_id TEXT NOT NULL,
+        refused TEXT NOT NULL, error TEXT, payload TEXT NOT NULL,
+        alarm TEXT NOT NULL DEFAULT '', owed_since INTEGER, digest TEXT NOT NULL DEFAULT '', checksum INTEGER NOT NULL,
         UNIQUE (id, receiver)
     ) STRICT""",
     "CREATE INDEX outbox_owed ON outbox (receiver, alarm) WHERE state IN ('DUE', 'SENDING')",
-    "CREATE INDEX outbox_unheard ON outbox (id) WHERE state IN ('DUE', 'SENDING', 'DEAD')",
+    """CREATE INDEX outbox_unheard ON outbox (coalesce(owed_since, created_at))
+        WHERE state IN ('DUE', 'SENDING', 'DEAD')""",
     """CREATE TABLE receiver (
         name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('OK', 'DEAD')), since INTEGER NOT NULL, error TEXT,
         last_delivery INTEGER, checksum INTEGER NOT NULL
