@@ -28,7 +28,7 @@ DEADLINE_S = 30.0
 LARGEST = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
 _FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
-# Names of budgets in the attributes of a digest: a quarter of what a message may be.
+# Names of budgets in the attributes of a digest: with the longest names there is still room for a message.
 _MOST_BUDGETS = 200
 _CUT = "\n(cut)\n"
 
@@ -93,7 +93,7 @@ def publication(notification: Notification, rendered: Rendered, topic_arn: str) 
         if value  # SNS refuses empty ones
     }
     if budgets := _budgets(notification):
-        attributes["budget"] = {"DataType": "String.Array", "StringValue": json.dumps(budgets)}
+        attributes["budget"] = {"DataType": "String.Array", "StringValue": json.dumps(budgets, ensure_ascii=False)}
     taken = len(rendered.subject) + sum(
         len(name) + len(value["DataType"]) + len(value["StringValue"].encode()) for name, value in attributes.items()
     )

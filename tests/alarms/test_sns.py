@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,9 @@ from moto.sns.models import sns_backends
 from pydantic import ValidationError
 
 from alarms.clients.aws import make_client
+from alarms.digest import digest_of
 from alarms.errors import PermanentError
-from alarms.model import Kind
+from alarms.model import Delivery, DeliveryState, Kind
 from alarms.notifiers.sns import LARGEST, Settings, create, cut, publication
 from alarms.render import render
 from monitor.simulation.aws import ACCOUNT, REGION, AwsAccount
@@ -123,3 +125,17 @@ def test_the_largest_message_is_accepted(account: AwsAccount) -> None:
     assert arguments["Message"].endswith("(cut)\n")
     make_client("sns", settings(arn), retries=0, region=REGION).publish(**arguments)
     assert len(account.delivered(arn)) == 1
+
+
+def test_a_digest_passes_the_filters_of_each_of_its_budgets() -> None:
+    names = [f"b{number}" for number in range(300)]
+    held = [replace(MESSAGE, id=f"{name}/l/1", facts=replace(FACTS, budget=name)) for name in [*names, "b0"]]
+    digest = digest_of([Delivery(each, DeliveryState.DUE, 0, NOW) for each in held]).notification
+    message = publication(digest, render(digest, now=NOW), f"{ARN}.fifo")
+    budgets = message["MessageAttributes"]["budget"]
+    assert budgets["DataType"] == "String.Array"
+    assert json.loads(budgets["StringValue"]) == names[:200]
+    assert message["MessageAttributes"]["severity"]["StringValue"] == "critical"
+    assert message["MessageDeduplicationId"] == digest.id
+    fault = digest_of([Delivery(replace(MESSAGE, facts=OWN), DeliveryState.DUE, 0, NOW)]).notification
+    assert "budget" not in publication(fault, render(fault, now=NOW), ARN)["MessageAttributes"]

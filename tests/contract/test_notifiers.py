@@ -17,8 +17,9 @@ import pytest
 from pydantic import ValidationError
 
 from alarms import registry
+from alarms.digest import digest_of
 from alarms.errors import OutsideError, PermanentError, TemporaryError
-from alarms.model import Facts, Kind, Reason, Severity
+from alarms.model import Delivery, DeliveryState, Facts, Kind, Reason, Severity
 from alarms.ports import Notifier
 from alarms.settings import ReceiverSettings
 from tests.contract.receivers import CANARY, CASES, RIGS, Case, Rig
@@ -161,6 +162,25 @@ def test_foreign_text_is_inert(name: str, rig: Rig) -> None:
         {"slack": slack_is_inert, "email": mail_is_inert, "sns": sns_is_inert}[name](got.raw)
 
 
+@pytest.mark.parametrize("count", [12, 700])
+def test_a_flood_comes_as_one_list_cut_where_the_receiver_cuts(name: str, rig: Rig, count: int) -> None:
+    facts = replace(FACTS, budget=None, title=FOREIGN) if count == 12 else replace(FACTS, budget=f"&<>{FOREIGN}")
+    held = [replace(MESSAGE, id=f"b{number}/l/1", facts=replace(facts, subject=f"{number}")) for number in range(count)]
+    digest = digest_of([Delivery(each, DeliveryState.DUE, 0, NOW) for each in held]).notification
+    assert notifier_of(rig.settings).send(replace(digest, possible_repeat=True)).refused == ()
+    (got,) = rig.got()
+    assert got.subject.startswith(f"CRITICAL: {count} alarms: {count} critical")
+    assert "(possible repeat)" in got.subject
+    shown = got.text.count("CRITICAL FOREIGN") + got.text.count("CRITICAL: FOREIGN") + got.text.count("CRITICAL &")
+    if count == 12:
+        assert shown == 12
+        assert "more: monitor status" not in got.text
+    else:
+        assert f"and {count - shown} more: monitor status" in got.text
+        assert shown >= 15
+    {"slack": slack_is_inert, "email": mail_is_inert, "sns": sns_is_inert}[name](got.raw)
+
+
 def slack_is_inert(payload: dict[str, Any]) -> None:
     objects = list(text_objects(payload["blocks"]))
     assert len(objects) > 3
@@ -170,6 +190,7 @@ def slack_is_inert(payload: dict[str, Any]) -> None:
         assert kind != "mrkdwn" or "FOREIGN" not in text
     assert (payload["link_names"], payload["unfurl_links"], payload["unfurl_media"]) == (False, False, False)
     assert len(payload["blocks"][0]["text"]["text"]) <= 150
+    assert max(len(text) for _, text in objects) <= 3000
 
 
 def text_objects(node: Any) -> Iterator[tuple[str, str]]:
