@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from alarms.model import Delivery, DeliveryState, Facts, Kind, Notification, Reason, Severity
 
 # So many alarms still get a message each. More of them at once nobody reads one by one, and receivers throttle.
 MOST_ALONE = 10
+_AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 def next_up(owed: Sequence[Delivery], *, one_by_one: bool = False) -> Delivery | None:
     """What to send next of `owed`, which is in the order in which it came; None if nothing is owed.
 
-    Its `next_attempt_at` is when the receiver may be asked again, whatever about. `one_by_one`: no digests.
+    Its `next_attempt_at` is when the receiver may be asked again, whatever about: that of a message which failed. When
+    the others were made does not matter, the clock may have been wrong then. `one_by_one`: no digests.
     """
     if not owed:
         return None
@@ -29,7 +31,8 @@ def next_up(owed: Sequence[Delivery], *, one_by_one: bool = False) -> Delivery |
     chosen = max(groups, key=_urgency)
     together = len(chosen) > 1 and not _is_one_alarm(chosen)
     delivery = digest_of(chosen) if together else chosen[0]
-    return replace(delivery, next_attempt_at=max(each.next_attempt_at for each in owed))
+    waits = (each.next_attempt_at for each in owed if each.next_attempt_at != each.notification.created_at)
+    return replace(delivery, next_attempt_at=max(waits, default=_AT_ONCE))
 
 
 def digest_of(parts: Sequence[Delivery]) -> Delivery:

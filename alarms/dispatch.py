@@ -27,6 +27,7 @@ UNHEARD_AFTER = timedelta(seconds=60)
 _UNHEARD_EVERY_S = 5.0
 # A receiver that refuses everything needs a person; it is asked again once a day.
 _ONCE_A_DAY = timedelta(days=1)
+_LONGEST_WAIT = timedelta(days=2)
 # A notifier has 30 s in all; whoever overstays that is left behind.
 _SEND_WALL_S = 40.0
 # Sends that never came back, per receiver, before no more are begun.
@@ -155,7 +156,9 @@ class Dispatcher:
     def _wait_s(self, delivery: Delivery | None) -> float:
         if delivery is None:
             return _LONGEST_SLEEP_S
-        return min((delivery.next_attempt_at - self._now()).total_seconds(), _LONGEST_SLEEP_S)
+        wait = delivery.next_attempt_at - self._now()
+        # Nobody is left alone for longer: what was planned beyond was planned by a clock that was wrong.
+        return min(wait.total_seconds(), _LONGEST_SLEEP_S) if wait < _LONGEST_WAIT else 0.0
 
     def _deliver(self, lane: Lane, delivery: Delivery) -> None:
         with self._in_turn():

@@ -180,7 +180,8 @@ def _replaced(tx: sqlite3.Connection, older: Row, newer: Row) -> Row:
         return newer
     newer = _saying(newer, message, since=older.since)
     # It stays as impatient, and as patient with a receiver that has failed, as the one before.
-    newer = replace(newer, attempts=older.attempts, next_attempt_at=max(older.next_attempt_at, newer.next_attempt_at))
+    if older.next_attempt_at != older.created_at:
+        newer = replace(newer, attempts=older.attempts, next_attempt_at=older.next_attempt_at)
     write(tx, replace(older, state=DeliveryState.REPLACED))
     write(tx, newer)
     return newer

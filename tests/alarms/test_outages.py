@@ -174,6 +174,22 @@ def test_new_messages_do_not_hurry_a_receiver_that_asked_to_wait(outbox: StoredO
     assert [len(one.facts.held) for one in oncall.taken] == [30]
 
 
+def test_a_clock_that_was_wrong_for_a_while_keeps_nothing_back(outbox: StoredOutbox, clock: FixedClock) -> None:
+    oncall = Down()
+    dispatcher = Dispatcher(outbox, {"oncall": oncall}, clock.now)
+    clock.instant = T + timedelta(days=3650)
+    outbox.add([made(1, Kind.FIRING, clock.instant, budget="tried then")])
+    dispatcher.run_until_idle(LIMIT)
+    outbox.add([made(1, Kind.FIRING, clock.instant, budget="made then"), made(1, Kind.FIRING, clock.instant)])
+    clock.instant = T
+    outbox.add([made(2, Kind.REPEAT, clock.instant), made(1, Kind.FIRING, clock.instant, budget="now")])
+    oncall.error = None
+    dispatcher.run_until_idle(LIMIT)
+    assert len(oncall.attempts) == 5
+    assert {one.facts.budget for one in oncall.taken} == {"tried then", "made then", "b", "now"}
+    assert outbox.owed("oncall") == []
+
+
 @pytest.mark.parametrize("days", [3, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_month_without_any_receiver_owes_one_message_for_each_alarm(
     store: Store, outbox: StoredOutbox, clock: FixedClock, days: int

@@ -57,7 +57,7 @@ class Poster:
         self._name = name
 
     def send(self, notification: Notification) -> Receipt:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         try:
             repeat = "1" if notification.possible_repeat else "0"
             connection.request("POST", f"/{self._name}/{notification.id}", headers={"Repeat": repeat})

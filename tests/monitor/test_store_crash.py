@@ -121,5 +121,6 @@ def test_forty_kills_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_thousand_kills_lose_nothing(tmp_path: Path) -> None:
     run(tmp_path, 1000, seed=2)
