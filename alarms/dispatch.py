@@ -105,6 +105,7 @@ class Dispatcher:
     def run_until_idle(self, limit: timedelta) -> None:
         """Send what is due now, all receivers at once; over when nothing is due any more or after `limit`."""
         end = time.monotonic() + limit.total_seconds()
+        self._in_turn = InTurn(limit.total_seconds())
         self._spread()
         self.start()
         with self._choosing:

@@ -20,8 +20,9 @@ _FIRST_BACKOFF = timedelta(seconds=5)
 _LONGEST_BACKOFF = timedelta(seconds=60)
 # The longest that another side can put us off.
 _LONGEST_ASKED = timedelta(days=1)
-# How long a send waits for the one before it to be noted.
-_PATIENCE_S = 0.25
+# How long a send waits for the one before it to be noted. A receiver that hangs costs the others so much, once. With
+# 0.25 s the sends of a busy machine overlapped, and one kill then repeated two of them.
+_PATIENCE_S = 2.0
 # What receivers take without throttling (Slack: one a second, more in short bursts); beyond it a digest gathers.
 _BURST = 10
 PACE_S = 1.0
@@ -116,14 +117,16 @@ class InTurn:
     Only as long as none is slow: whoever has waited for a moment goes ahead, and so does everyone until that one ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float | None = None) -> None:
         self._lock = threading.Lock()
         self._slow = threading.Event()
+        # Who has little time in all must not spend it here.
+        self._patience_s = _PATIENCE_S if limit_s is None else min(_PATIENCE_S, limit_s / 4)
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Hold the turn, or go ahead without."""
-        mine = self._lock.acquire(timeout=0.0 if self._slow.is_set() else _PATIENCE_S)
+        mine = self._lock.acquire(timeout=0.0 if self._slow.is_set() else self._patience_s)
         if not mine:
             self._slow.set()
         try:

@@ -57,9 +57,7 @@ class Nursery:
     process: subprocess.Popen[str]
     log: Path
 
-    def run(
-        self, arguments: Sequence[str], *, kill: Kill | None = None, kill_after_s: float | None = None
-    ) -> Ending:
+    def run(self, arguments: Sequence[str], *, kill: Kill | None = None, kill_after_s: float | None = None) -> Ending:
         """Run to the end; an end that is neither a kill nor 0 is a failure of the test."""
         self.start(arguments, kill=kill, kill_after_s=kill_after_s)
         return self.ended()

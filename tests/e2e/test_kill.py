@@ -2,87 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import re
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.e2e.conftest import Stage
-
-START = datetime(2026, 11, 10, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-# Up over both levels, back below one by a credit, up again, and a repeat of the critical level after four hours.
-POLLS = ["100", "810", "990", "1100", "790", "1250", "1250", "1260", "1270", "1280"]
-ID = re.compile(r"[0-9a-f]{12}/[a-z0-9.-]+/\d+")
-
-
-@dataclass
-class Nursery:
-    process: subprocess.Popen[str]
-
-    def run(self, stage: Stage, as_of: datetime, kill_after_s: float | None) -> bool:
-        """Run `once`; whether it was killed before it was done."""
-        arguments = [
-            "--config",
-            str(stage.config),
-            "--state-dir",
-            str(stage.state),
-            "once",
-            "--as-of",
-            as_of.isoformat(),
-        ]
-        order = {"arguments": arguments, "kill_after_s": kill_after_s}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        assert answer["killed"] or answer["code"] == 0, answer
-        return bool(answer["killed"])
+from tests.e2e.histories import HOUR, POLLS, START, Nursery, nursery, once, tally
 
 
 @pytest.fixture
-def nursery(stage: Stage) -> Iterator[Nursery]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.nursery"],
-        env=stage.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Nursery(process)
-        process.kill()
-
-
-@dataclass
-class Tally:
-    """What arrived, by (id, receiver); and how often it said that it may be a repeat."""
-
-    arrived: Counter[tuple[str, str]] = field(default_factory=Counter)
-    marked: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
-def tally(stage: Stage) -> Tally:
-    found = Tally()
-    texts = [("oncall", json.dumps(message)) for message in stage.slack.messages]
-    texts += [("mail", mail.raw.decode()) for mail in stage.mail.mails]
-    texts += [("topic", f"{message.subject} {message.message}") for message in stage.aws.delivered(stage.topic)]
-    for receiver, text in texts:
-        identity = ID.search(text)
-        assert identity is not None, text
-        key = (identity.group(), receiver)
-        found.arrived[key] += 1
-        found.marked[key] += "possible repeat" in text
-    return found
+def forked(stage: Stage) -> Iterator[Nursery]:
+    with nursery(stage) as made:
+        yield made
 
 
 def clear(stage: Stage, number: int) -> None:
@@ -95,20 +29,23 @@ def clear(stage: Stage, number: int) -> None:
     stage.write_config()
 
 
-def history(stage: Stage, nursery: Nursery, kill_after: random.Random | None, longest_s: float) -> int:
+def history(stage: Stage, forked: Nursery, kill_after: random.Random | None, longest_s: float) -> int:
     """Play all polls; kill at random instants; the number of kills."""
     kills = 0
     for number, value in enumerate(POLLS):
         now = START + number * HOUR
         stage.aws.publish_charge(now, value)
-        while nursery.run(stage, now, kill_after.uniform(0.0, longest_s) if kill_after else None):
+        while True:
+            kill_after_s = kill_after.uniform(0.0, longest_s) if kill_after else None
+            if not forked.run(once(stage, now), kill_after_s=kill_after_s).killed:
+                break
             kills += 1
     return kills
 
 
-def torture(stage: Stage, nursery: Nursery, *, kills: int, seed: int) -> None:
+def torture(stage: Stage, forked: Nursery, *, kills: int, seed: int) -> None:
     began = time.monotonic()
-    history(stage, nursery, None, 0)
+    history(stage, forked, None, 0)
     longest_s = 1.2 * (time.monotonic() - began) / len(POLLS)
     expected = tally(stage)
     assert set(expected.arrived.values()) == {1}, "a history without kills sends everything once"
@@ -118,23 +55,22 @@ def torture(stage: Stage, nursery: Nursery, *, kills: int, seed: int) -> None:
     while done < kills:
         histories += 1
         clear(stage, histories)
-        fired = history(stage, nursery, chance, longest_s)
+        fired = history(stage, forked, chance, longest_s)
         done += fired
         seen = tally(stage)
-        again = {key: count - 1 for key, count in seen.arrived.items() if count > 1}
         lost += len(expected.arrived.keys() - seen.arrived.keys())
-        repeats += sum(again.values())
+        repeats += sum(seen.repeats.values())
         assert seen.arrived.keys() == expected.arrived.keys(), "lost or invented"
-        assert sum(again.values()) <= fired, "more repeats than kills"
-        assert all(seen.marked[key] >= count for key, count in again.items()), "a repeat was not marked"
-    print(f"seed {seed}: {done} kills in {histories} histories, {lost} lost, {repeats} repeats")
+        assert sum(seen.repeats.values()) <= fired, "more repeats than kills"
+        assert not seen.unmarked, "a repeat was not marked"
+    print(f"random kills: {done} kills in {histories} histories, {lost} lost, {repeats} repeats, seed {seed}")
 
 
-def test_a_few_kills(stage: Stage, nursery: Nursery) -> None:
-    torture(stage, nursery, kills=10, seed=1)
+def test_a_few_kills(stage: Stage, forked: Nursery) -> None:
+    torture(stage, forked, kills=10, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_three_hundred_kills(stage: Stage, nursery: Nursery) -> None:
-    torture(stage, nursery, kills=300, seed=int(os.environ.get("SEED", time.time_ns())))
+def test_three_hundred_kills(stage: Stage, forked: Nursery) -> None:
+    torture(stage, forked, kills=300, seed=int(os.environ.get("SEED", time.time_ns())))
