@@ -28,12 +28,11 @@ def nursery(stage: Stage) -> Iterator[Nursery]:
         yield made
 
 
-def sweep(stage: Stage, nursery: Nursery, score: Score, polls: Sequence[Poll], **how: Any) -> None:
+def sweep(stage: Stage, nursery: Nursery, score: Score, polls: Sequence[Poll], *, step: int, **how: Any) -> None:
     """Every k-th n of every poll, until one ends unharmed."""
-    step = 1 if TORTURE else how.pop("step")
-    offset = SEED % step
+    step = 1 if TORTURE else step
     for poll in polls:
-        for number in count(1 + offset, step):
+        for number in count(1 + SEED % step, step):
             fired = survive(stage, nursery, poll, [Kill(number, **how)])
             if not fired:
                 break
