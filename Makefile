@@ -13,13 +13,16 @@ LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX
   --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench lock clean help
+.PHONY: demo test torture check bench lock clean help
 
 demo: .venv-demo/ready ## show the whole thing at work, no account needed
 	@.venv-demo/bin/monitor demo
 
 test: .venv/ready ## run the tests (those that take longer than ten seconds run in .ci/run)
 	@.venv/bin/python -m pytest -n auto -m "not slow" $(ARGS)
+
+torture: .venv/ready ## every long suite whole, for hours (docs/torture.md)
+	@MONITOR_TORTURE=1 .venv/bin/python -m pytest -n auto -m slow $(ARGS)
 
 check: .venv/ready ## lint, types, layers
 	@.venv/bin/ruff check .
