@@ -55,6 +55,7 @@ class App:
         self._broken_config: str | None = None
         self._damaged = damaged
         self._one_at_a_time = threading.Lock()
+        self._publishing = threading.Lock()
         self._stopped = False
         self._wire(config)
 
@@ -73,6 +74,10 @@ class App:
 
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
+        with self._publishing:  # a turn and a delivery at once: what was read first must not be written last
+            self._write_status()
+
+    def _write_status(self) -> None:
         with self._store.read() as connection:
             text = facts.read_facts(connection)
         if text is None:

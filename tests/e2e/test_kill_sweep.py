@@ -10,7 +10,9 @@ CI takes every k-th n from a random offset; MONITOR_TORTURE=1 takes all of them.
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -21,6 +23,8 @@ from tests.e2e.conftest import Stage
 from tests.e2e.histories import Kill, Nursery, tally
 from tests.e2e.sweeping import SEED, TORTURE, Poll, Score, kept, killing, survive, unharmed
 
+BOX_S = 240
+
 
 @pytest.fixture
 def nursery(stage: Stage) -> Iterator[Nursery]:
@@ -29,10 +33,14 @@ def nursery(stage: Stage) -> Iterator[Nursery]:
 
 
 def sweep(stage: Stage, nursery: Nursery, score: Score, polls: Sequence[Poll], *, step: int, **how: Any) -> None:
-    """Every k-th n of every poll, until one ends unharmed."""
-    step = 1 if TORTURE else step
-    for poll in polls:
+    """Every k-th n of every poll, until one ends unharmed. In CI within a time box, the polls in random order."""
+    step, ends = (1, math.inf) if TORTURE else (step, time.monotonic() + BOX_S)
+    chance = random.Random(SEED)  # noqa: S311 - it picks calls, not secrets
+    for poll in chance.sample(polls, len(polls)):
         for number in count(1 + SEED % step, step):
+            if time.monotonic() > ends:
+                score.what += f", cut off after {BOX_S} s"
+                return
             fired = survive(stage, nursery, poll, [Kill(number, **how)])
             if not fired:
                 break
@@ -46,7 +54,7 @@ def test_killed_before_every_call(stage: Stage, nursery: Nursery) -> None:
     score = Score("once, before each call")
     sweep(stage, nursery, score, list(unharmed(stage, nursery)), step=5)
     print(score)
-    assert score.points > 200
+    assert score.points > 50
 
 
 @pytest.mark.slow
@@ -61,7 +69,7 @@ def test_killed_after_every_send(stage: Stage, nursery: Nursery) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_again_while_it_recovers(stage: Stage, nursery: Nursery) -> None:
-    score, chance = Score("once, two kills in a row"), random.Random(SEED)  # noqa: S311 - it picks calls, not secrets
+    score, chance = Score("once, two kills in a row"), random.Random(SEED)  # noqa: S311 - as above
     polls = list(unharmed(stage, nursery))
     for _ in range(1000 if TORTURE else 60):
         poll = chance.choice(polls)

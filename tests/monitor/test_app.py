@@ -1,0 +1,47 @@
+"""What is wired together: `status.json`, which turns and deliveries write at the same time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.app import App
+from monitor.clock import FixedClock
+from monitor.config.model import Config, MonitorSection
+from monitor.store import facts
+from monitor.store.database import Store, open_store
+
+
+def test_what_was_read_first_is_not_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = MonitorSection(tmp_path / "state", timedelta(minutes=5), "UTC", ())
+    config = Config(tmp_path / "config.toml", section, sources=(), receivers=(), budgets=())
+    reached, second_done = threading.Event(), threading.Event()
+    publish = facts.publish
+
+    def slow_at_first(directory: Path, document: str) -> None:
+        if not reached.is_set():
+            reached.set()
+            second_done.wait(0.5)  # in vain, once one waits for the other
+        publish(directory, document)
+
+    with open_store(tmp_path / "state") as store:
+        app = App(config, store, FixedClock(datetime(2026, 11, 10, tzinfo=UTC)))
+        monkeypatch.setattr(facts, "publish", slow_at_first)
+        note(store, 1)
+        first = threading.Thread(target=app.write_status)
+        first.start()
+        assert reached.wait(10)
+        note(store, 2)
+        app.write_status()
+        second_done.set()
+        first.join(10)
+    assert json.loads((tmp_path / "state" / "status.json").read_text())["number"] == 2
+
+
+def note(store: Store, number: int) -> None:
+    with store.transaction() as tx:
+        facts.write_facts(tx, json.dumps({"number": number}))
