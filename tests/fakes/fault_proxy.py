@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,8 +138,8 @@ class Authority:
 class FaultProxy(FaultServer):
     """Stands before `upstream`, a port of 127.0.0.1, and counts what comes.
 
-    `always` is what happens to every connection, `script` to the next ones before that. `times`: when each came, in
-    monotonic seconds. `authority`: TLS is spoken with whoever connects.
+    `always` is what happens to every connection (a change ends those that are open), `script` to the next ones before
+    that. `times`: when each came, in monotonic seconds. `authority`: TLS is spoken with whoever connects.
     """
 
     def __init__(self, upstream: int, authority: Authority | None = None) -> None:
@@ -152,6 +153,8 @@ class FaultProxy(FaultServer):
         self._upstream = upstream
         self._authority = authority
         self._always = PASS
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
 
     @property
     def port(self) -> int:
@@ -165,6 +168,11 @@ class FaultProxy(FaultServer):
     @always.setter
     def always(self, plan: Plan) -> None:
         was, self._always = self._always, plan
+        with self._lock:
+            # Or a client that keeps its connection would not notice.
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
         if plan.refuse and not was.refuse:
             self._stop_listening()
         elif was.refuse and not plan.refuse:
@@ -178,13 +186,25 @@ class FaultProxy(FaultServer):
     def _serve(self, connection: socket.socket) -> None:
         self.times.append(time.monotonic())
         plan = self.script.popleft() if self.script else self._always
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), connection, self._known(connection):
             connection.settimeout(10)
             if self._authority is None or plan.tls is None:
                 self._follow(plan, connection)
                 return
             with self._authority.contexts[plan.tls].wrap_socket(connection, server_side=True) as wrapped:
                 self._follow(plan, wrapped)
+
+    @contextlib.contextmanager
+    def _known(self, connection: socket.socket) -> Iterator[None]:
+        """Among the open ones; a duplicate, for TLS takes the original's file descriptor away."""
+        with connection.dup() as duplicate:
+            with self._lock:
+                self._open.add(duplicate)
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._open.discard(duplicate)
 
     def _follow(self, plan: Plan, connection: socket.socket) -> None:
         if plan.fault is not None:

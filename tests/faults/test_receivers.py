@@ -11,9 +11,9 @@ import os
 import random
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from tests.faults.farm import BELIEVED, CANARY, START, TROUBLES, Farm, Trouble, 
 MINUTE = timedelta(minutes=1)
 LIMIT = timedelta(seconds=60)
 TORTURE = os.environ.get("MONITOR_TORTURE") == "1"
+_NUMBERS = count()
 BY_NAME = {trouble.name: trouble for trouble in TROUBLES}
 
 
@@ -48,7 +49,6 @@ class Figures:
     dead: int = 0
     repeats: int = 0
     longest_s: float = 0.0
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
 
     def __str__(self) -> str:
         return (
@@ -141,13 +141,13 @@ class Cell:
 
 
 def run_cell(farm: Farm, directory: Path, broken: Collection[str], trouble: Trouble, figures: Figures) -> None:
-    number = next(figures.numbers)
+    number = next(_NUMBERS)
     figures.cells += 1
     directory = directory / f"cell-{number}"
     directory.mkdir()
     believed = {name for name in broken if trouble.name in BELIEVED.get(farm.members[name].kind, ())}
     suffers = frozenset(broken) - believed
-    everybody, few = f"all-{directory.parent.name}-{number}", f"few-{directory.parent.name}-{number}"
+    everybody, few = f"all-{number}", f"few-{number}"
     config = farm.config(
         directory, (everybody, "1000", farm.members), (few, "1000", suffers or frozenset(farm.members))
     )
