@@ -40,37 +40,36 @@ def source_faults(
 ) -> list[Fault]:
     """The faults of now. `sources`: those of the facts document; `alarms`: those of earlier faults among others.
 
-    `awaited`: sources that may answer any moment; what is new about them is said when they have, or did not. An alarm
-    that was opened for one source stays its own until that source is well again.
+    `awaited`: sources that may answer any moment; what is new about them is said when they have, or did not, and what
+    has grown stale when all have. An alarm opened for one source stays its own until that source is well again.
     """
     told = {key: alarm for key, alarm in alarms.items() if alarm.status is AlarmStatus.FIRING}
     found = {source["name"]: fault for source in sources if (fault := _fault(source, now)) is not None}
-    found = {name: fault for name, fault in found.items() if fault.key in told or name not in awaited}
-    stale = [source for source in sources if source["name"] in found and judge(source, now) is Freshness.STALE]
-    untold = [source for source in stale if found[source["name"]].key not in told]
-    together = _together(untold, [told[fault.key] for fault in found.values() if fault.key in told], told, now)
-    common = [_many(together, now)] if together else []
-    hidden = {source["name"] for source in together}
-    if sources and all(source["unreachable"] >= _UNREACHABLE for source in sources):
-        # That some are stale follows; what is said of them already stays.
-        common = [_network(sources), *(common if _SOURCES.key in told else ())]
-        hidden = {source["name"] for source in untold}
-    return [*common, *(fault for name, fault in found.items() if name not in hidden)]
-
-
-def _together(
-    untold: Sequence[Json], single: Sequence[Alarm], told: Mapping[AlarmKey, Alarm], now: datetime
-) -> Sequence[Json]:
-    """Those of `untold` that one message speaks for: it is about to, or it did and they followed within the hour.
-
-    `single`: the alarms of sources that are spoken of one by one.
-    """
+    new = {name: fault for name, fault in found.items() if fault.key not in told}
+    early = {name for name, fault in new.items() if name in awaited or (awaited and fault.what == _STALE)}
+    stale = [source for source in sources if (fault := new.get(source["name"])) and fault.what == _STALE]
     spoken = told.get(_SOURCES.key)
     if spoken is not None:
         until = (spoken.since or now) + _TOGETHER
-        return [source for source in untold if stale_since(source) <= until]
-    recent = [one for one in single if one.key.at == _STALE and one.since is not None and now - one.since <= _TOGETHER]
-    return untold if len(untold) + len(recent) >= _MANY else []
+        together = [source for source in stale if stale_since(source) <= until]
+    else:
+        together = _many_at_once([source for source in stale if source["name"] not in early], found, told, now)
+    common = [_many(together, now)] if together else []
+    hidden = early | {source["name"] for source in together}
+    if sources and all(source["unreachable"] >= _UNREACHABLE for source in sources):
+        # That they are stale follows; what is said of them already stays.
+        common = [_network(sources), *(common if spoken else ())]
+        hidden |= {source["name"] for source in stale}
+    return [*common, *(fault for name, fault in found.items() if name not in hidden)]
+
+
+def _many_at_once(
+    stale: list[Json], found: Mapping[str, Fault], told: Mapping[AlarmKey, Alarm], now: datetime
+) -> list[Json]:
+    """All of these if they are many, together with those of which it was said one by one within the hour; else none."""
+    single = [told[fault.key] for fault in found.values() if fault.what == _STALE and fault.key in told]
+    recent = [alarm for alarm in single if alarm.since is not None and now - alarm.since <= _TOGETHER]
+    return stale if len(stale) + len(recent) >= _MANY else []
 
 
 def _network(sources: Sequence[Json]) -> Fault:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from alarms.clients.http import parse_retry_after
 from alarms.errors import TemporaryError
 
 # The longest honest answer, 100,800 readings of 500 metrics, has 3 MB.
 LARGEST = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
+_LATER = (429, 503)
 
 
 def guard(client: Any) -> None:
     """Hold the answers to this client of boto3 to that. Its calls then raise OutsideError as well."""
     service = client.meta.service_model.service_id.hyphenize()
-    client.meta.events.register(f"before-parse.{service}", _check_json, unique_id="monitor-json")
+    client.meta.events.register(f"before-parse.{service}", _check, unique_id="monitor-check")
     client.meta.events.register(f"needs-retry.{service}", _obey, unique_id="monitor-retry-after")
     # There is no public way to bound what botocore reads.
     client._endpoint.http_session = _Bounded(client._endpoint.http_session)  # noqa: SLF001
@@ -60,11 +62,21 @@ def _read(response: Any, request: Any) -> bytes:
     return bytes(body)
 
 
-def _check_json(operation_model: Any, response_dict: Any, **_: Any) -> None:
-    """Before botocore reads it: it takes the last of two equal keys, and falls over what is nested too deeply."""
-    body = response_dict["body"]
-    if not isinstance(body, bytes) or not body.lstrip().startswith((b"{", b"[")):
-        return
+def _check(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Before botocore reads it."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    if isinstance(body, bytes) and body.lstrip().startswith((b"{", b"[")):
+        _check_json(operation_model, body)
+    elif response_dict["status_code"] in _LATER and "retry-after" in headers and b"<Code>" not in body:
+        # Of a gateway: what is no answer of AWS botocore does not read, and the header would be lost.
+        raise TemporaryError(
+            f"{operation_model.name} was answered with status {response_dict['status_code']}, but not by AWS",
+            retry_after=parse_retry_after(headers.get("retry-after"), headers.get("date")),
+        )
+
+
+def _check_json(operation_model: Any, body: bytes) -> None:
+    """Of two equal keys botocore takes the last, and it falls over what is nested too deeply."""
     try:
         json.loads(body, object_pairs_hook=_once_each)
     except RecursionError:

@@ -63,7 +63,14 @@ _SMTP = {
     "no JSON": Plan(smtp_until_close(*_HELLO, b"354 go", b'{"ok": tru')),
     "a header without end": Plan(byte_by_byte(b"220-hello" * 100, every_s=1.0)),
 }
-_SLOW = {"accepted and hung", "one byte a second", "hung after the handshake", "a header without end", "half closed"}
+_SLOW = {
+    "accepted and hung",
+    "one byte a second",
+    "hung after the handshake",
+    "a header without end",
+    "half closed",
+    "empty with 200",
+}
 _TO_EVERYBODY = {**TCP, **TLS}
 TROUBLES = [
     *(Trouble(name, plan, plan, slow=name in _SLOW) for name, plan in _TO_EVERYBODY.items()),

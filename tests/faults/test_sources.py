@@ -25,7 +25,7 @@ from monitor.registry import create
 from monitor.sources import aws_cloudwatch
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox
-from tests.fakes.cloudwatch_indexed import IndexedCloudWatch
+from tests.fakes.cloudwatch_indexed import IndexedCloudWatch, Refusal
 from tests.fakes.fault_proxy import HTTP, PASS, TCP, TLS, Authority, FaultProxy, Plan, http_answer, json_answer
 from tests.fakes.fault_server import answer
 
@@ -54,7 +54,13 @@ class World:
         for name, proxy in self.proxies.items():
             lines += ["[[sources]]", f'name = "{name}"', 'type = "aws_cloudwatch"', f"by = {self.by}"]
             lines += ['backfill = "1d"', f'endpoint_url = "https://127.0.0.1:{proxy.port}"']
-        lines += ["[[receivers]]", 'name = "oncall"', 'type = "slack"', 'webhook_url = "env:NOBODY"']
+        lines += [
+            "[[receivers]]",
+            'name = "oncall"',
+            'type = "slack"',
+            'webhook_url = "env:NOBODY"',
+            "allow_private = true",
+        ]
         for budget in self.budgets:
             lines += ["[[budgets]]", budget, 'amount = "1000"', 'currency = "USD"', 'period = "month"']
             lines += ['receivers = ["oncall"]', 'thresholds = [{ on = "actual", at = "80%", severity = "warning" },']
@@ -328,3 +334,161 @@ def test_an_unusable_value_of_a_part_that_was_booked_keeps_every_figure(tmp_path
         world.bill.every_time.clear()
         world.turn()
         assert (world.spend(), world.spend("ec2"), world.source["error"]) == ("1100", "850", None)
+
+
+def test_the_last_literal_of_json_is_no_number_either(world: World) -> None:
+    world.publish("900", START)
+    world.turn(MINUTE)
+    (proxy,) = world.proxies.values()
+    instants = f"[{int(START.timestamp())}, {int(START.timestamp()) + 3600}]"
+    body = '{"MetricDataResults": [{"Id": "m0", "Timestamps": %s, "Values": [900, 1e999], "StatusCode": "Complete"}]}'
+    proxy.always = Plan(answer(http_answer(200, (body % instants).encode(), Content_Type="application/x-amz-json-1.0")))
+    world.turn()
+    assert (world.spend(), world.source["missing"]) == ("900", ["1 unusable reading"])
+
+
+def test_no_call_before_retry_after_and_then_one(world: World) -> None:
+    world.publish("900", START)
+    (proxy,) = world.proxies.values()
+    proxy.always = AWS["throttled with Retry-After"]
+    world.turn()
+    assert proxy.connections == 1
+    for _ in range(9):
+        world.turn(MINUTE)
+    assert proxy.connections == 1
+    proxy.always = PASS
+    world.turn(MINUTE)
+    assert world.spend() == "900"
+
+
+@pytest.mark.parametrize("tokens", [["7", "7"], [f"{number}" for number in range(10_000)]])
+def test_pages_without_end_stop_at_a_cap(world: World, monkeypatch: pytest.MonkeyPatch, tokens: list[str]) -> None:
+    monkeypatch.setattr(aws_cloudwatch, "DEADLINE_S", 60.0)
+    world.publish("900", START)
+    world.turn(MINUTE)
+    world.publish("1100", START + HOUR)
+    asked, next_token = world.bill.requests.total(), iter(tokens)
+    world.bill.every_time.append(lambda operation, request, document: {**document, "NextToken": next(next_token)})
+    world.turn()
+    assert world.bill.requests.total() - asked <= 100
+    assert world.spend() == "900"
+    assert "pages without end" in world.source["error"]
+
+
+def test_a_read_that_fails_at_its_third_page_leaves_nothing(tmp_path: Path, authority: Authority) -> None:
+    with world_of(tmp_path, authority, ["aws"], by='["service"]', budgets=PARTS) as world:
+        publish_both(world, "900", "600", START)
+        world.turn(MINUTE)
+        for hours in range(1, 5):
+            publish_both(world, "1100", "700", START + hours * HOUR)
+        world.bill.max_points = 2
+        pages = iter(range(10**6))
+        world.bill.every_time.append(
+            lambda operation, *_: (
+                Refusal(500, "InternalServiceFault") if operation == "GetMetricData" and next(pages) >= 2 else None
+            )
+        )
+        world.turn(5 * HOUR)
+        assert (world.spend(), world.spend("ec2")) == ("900", "600")
+        assert "InternalServiceFault" in world.source["error"]
+        world.bill.every_time.clear()
+        world.turn()
+        assert (world.spend(), world.spend("ec2")) == ("1100", "700")
+
+
+def test_an_account_that_may_not_be_seen_makes_it_at_least_and_the_rest_still_fires(
+    tmp_path: Path, authority: Authority
+) -> None:
+    budgets = ['name = "training"\nscope = {}', 'name = "first"\nscope = { account = ["000000000000"] }']
+    with world_of(tmp_path, authority, ["aws"], by='["account"]', budgets=budgets) as world:
+        world.publish("1500", START)
+        for number in range(40):
+            world.publish("1100" if number == 0 else "10", START, account=f"{number:012}")
+        world.bill.every_time.append(forbidden("000000000039"))
+        world.turn(MINUTE)
+        assert (world.spend(), world.spend("first")) == ("1500", "1100")
+        assert world.source["missing"] == ["account 000000000039"]
+        assert all(budget["lower_bound"] for budget in world.facts["budgets"])
+        assert {"first 100%", "training 100%", "Source aws is read in part"} <= {what for _, what in world.heard()}
+
+
+def forbidden(account: str) -> Any:
+    def change(operation: str, request: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+        for query, result in zip(
+            request.get("MetricDataQueries", []), document.get("MetricDataResults", []), strict=True
+        ):
+            if {"Name": "LinkedAccount", "Value": account} in query["MetricStat"]["Metric"]["Dimensions"]:
+                result |= {"StatusCode": "Forbidden", "Timestamps": [], "Values": []}
+        return document
+
+    return change
+
+
+def test_a_new_account_is_watched_from_its_first_reading_and_a_closed_one_keeps_what_it_cost(
+    tmp_path: Path, authority: Authority
+) -> None:
+    budgets = ['name = "training"\nscope = {}', 'name = "each"\neach = "account"']
+    with world_of(tmp_path, authority, ["aws"], by='["account"]', budgets=budgets) as world:
+        for account in ("1" * 12, "2" * 12):
+            world.publish("300", START, account=account)
+        world.publish("600", START)
+        world.turn(MINUTE)
+        assert world.heard() == []
+        # The first is closed and not published any more; a third appears that nobody has named.
+        world.publish("300", START + HOUR, account="2" * 12)
+        world.publish("1050", START + HOUR, account="3" * 12)
+        world.publish("1650", START + HOUR)
+        world.turn()
+        assert (world.spend(), world.spend("each/" + "1" * 12), world.spend("each/" + "3" * 12)) == (
+            "1650",
+            "300",
+            "1050",
+        )
+        assert {"each/333333333333 100%", "training 100%"} <= {what for _, what in world.heard()}
+
+
+def test_two_currencies_are_never_added(tmp_path: Path, authority: Authority) -> None:
+    with world_of(tmp_path, authority, ["aws"]) as world:
+        world.publish("900", START)
+        world.publish("5000", START, currency="CNY")
+        world.turn(MINUTE)
+        assert world.spend() == "900"
+        assert world.heard() == [(Kind.FIRING, "training 80%")]
+
+
+def test_an_answer_without_readings_for_days_is_stale_and_never_zero(world: World) -> None:
+    world.publish("900", START)
+    world.turn(MINUTE)
+    world.heard()
+    world.bill.every_time.append(
+        lambda operation, request, document: {
+            **document,
+            "MetricDataResults": [
+                {**one, "Timestamps": [], "Values": []} for one in document.get("MetricDataResults", [])
+            ],
+        }
+    )
+    heard = []
+    for _ in range(50):
+        world.turn()
+        heard += world.heard()
+        assert world.spend() == "900"
+    assert (Kind.FIRING, "Source aws is stale") in heard
+    assert all(kind is not Kind.RESOLVED for kind, _ in heard)
+
+
+def test_expired_credentials_are_told_once_a_day_and_the_others_go_on(tmp_path: Path, authority: Authority) -> None:
+    with world_of(tmp_path, authority, ["aws", "other"]) as world:
+        world.publish("900", START)
+        world.proxies["aws"].always = AWS["expired credentials"]
+        heard = []
+        for hours in range(25):
+            world.publish("900", START + hours * HOUR)
+            world.turn()
+            heard += world.heard()
+        said = "Source aws lets us in no more"
+        assert [kind for kind, what in heard if what == said] == [Kind.FIRING, Kind.REPEAT]
+        assert (Kind.FIRING, "training 80%") in heard
+        world.proxies["aws"].always = PASS
+        world.turn()
+        assert (Kind.RESOLVED, "source aws is no longer locked out") in world.heard()
