@@ -79,7 +79,8 @@ _MISCONFIGURED = frozenset((
 _NOT_SENT = frozenset(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"))
 # What TLS says of a server that is not who it should be, or that offers nothing but what is broken by now.
 _UNTRUSTED = (
-    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER",
+    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION",
+    "WRONG_VERSION_NUMBER",
 )
 # fmt: on
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import statistics
+import threading
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,14 +23,18 @@ import pytest
 from alarms import registry
 from monitor.app import App
 from monitor.clock import FixedClock
-from monitor.store.database import open_store
+from monitor.config.model import Config
+from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox
+from tests.fakes.fault_proxy import TCP
 from tests.faults.farm import BELIEVED, CANARY, START, TROUBLES, Farm, Trouble, farm_of
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 LIMIT = timedelta(seconds=60)
 TORTURE = os.environ.get("MONITOR_TORTURE") == "1"
 _NUMBERS = count()
+HUNG = Trouble("hung", TCP["accepted and hung"], TCP["accepted and hung"])
 BY_NAME = {trouble.name: trouble for trouble in TROUBLES}
 
 
@@ -192,3 +198,61 @@ def test_subsets_of_receivers_times_faults(farm: Farm, tmp_path: Path) -> None:
     for subset, trouble in every:
         run_cell(farm, tmp_path, subset, trouble, figures)
     print(f"{len(farm.members)} receivers x {len(TROUBLES)} faults, {figures}")
+
+
+@pytest.mark.slow
+def test_one_hung_receiver_of_four_does_not_delay_the_others(tmp_path: Path) -> None:
+    """From the start of the poll that makes a breach visible to the first acceptance, and to that of all who work."""
+    breaches = 25
+    kinds = [*registry.names(), *["slack"] * (4 - len(registry.names()))]
+    with farm_of(tmp_path, kinds) as farm:
+        first: list[float] = []
+        every: list[float] = []
+        for number, hung in enumerate(sorted(farm.members)):
+            directory = tmp_path / hung
+            directory.mkdir()
+            names = [f"b{number}-{breach}" for breach in range(breaches)]
+            farm.bill.publish(START + number * HOUR, f"{1000 * (number + 1)}")
+            amounts = [f"{1000 * (number + 1) + breach + 1}" for breach in range(breaches)]
+            config = farm.config(directory, *((*each, farm.members) for each in zip(names, amounts, strict=True)))
+            farm.lift()
+            farm.trouble([hung], HUNG)
+            with open_store(directory / "state") as store:
+                hear_each(farm, store, config, hung, dict(zip(names, amounts, strict=True)), first, every)
+    print(
+        f"{len(first)} breaches, 1 of {len(kinds)} hung: accepted by one after {statistics.median(first):.3f} s"
+        f" (p99 {percentile(first, 99):.3f} s), by the others after {statistics.median(every):.3f} s"
+        f" (p99 {percentile(every, 99):.3f} s)"
+    )
+    assert percentile(every, 99) < 5
+
+
+def hear_each(
+    farm: Farm, store: Store, config: Config, hung: str, budgets: dict[str, str], first: list[float], every: list[float]
+) -> None:
+    """Breach one budget after the other; how long until it is heard."""
+    clock = FixedClock(START + 12 * HOUR)
+    app = App(config, store, clock)
+    app.turn(clock.now(), everything=True)
+    app.start()
+    working = [member for name, member in farm.members.items() if name != hung]
+    for name, amount in budgets.items():
+        clock.instant += MINUTE
+        farm.bill.publish(clock.now() - 6 * HOUR, amount)
+        began = time.monotonic()
+        app.turn(clock.now(), everything=True)
+        waiting = list(working)
+        while waiting:
+            assert time.monotonic() - began < 60, f"{name} was not heard"
+            heard = [member for member in waiting if member.got(name)]
+            if heard and len(waiting) == len(working):
+                first.append(time.monotonic() - began)
+            waiting = [member for member in waiting if member not in heard]
+            threading.Event().wait(0.003)
+        every.append(time.monotonic() - began)
+    farm.lift()
+    app.stop(timedelta(seconds=5))
+
+
+def percentile(values: Collection[float], which: int) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * which // 100)]

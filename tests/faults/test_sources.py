@@ -492,3 +492,12 @@ def test_expired_credentials_are_told_once_a_day_and_the_others_go_on(tmp_path: 
         world.proxies["aws"].always = PASS
         world.turn()
         assert (Kind.RESOLVED, "source aws is no longer locked out") in world.heard()
+
+
+def test_an_answer_of_100_mb_is_not_read_to_its_end(world: World) -> None:
+    world.publish("900", START)
+    (proxy,) = world.proxies.values()
+    proxy.always = HTTP["100 MB"]
+    world.turn()
+    assert "an answer of more than 32 MB" in world.source["error"]
+    assert proxy.connections == 1, "once is enough"
