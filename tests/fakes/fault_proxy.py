@@ -76,8 +76,8 @@ TCP = {
     "half closed": Plan(half_close),
     "reset at once": Plan(reset_after(0), tls=None),
     "reset after 40 bytes": Plan(asked=40, then="reset"),
-    "answer reset after 30 bytes": Plan(answered=30, then="reset"),
-    "answer cut off after 30 bytes": Plan(answered=30),
+    "answer reset after 10 bytes": Plan(answered=10, then="reset"),
+    "answer cut off after 10 bytes": Plan(answered=10),
     "one byte a second": Plan(pace_s=1.0),
 }
 # And to one that speaks TLS.
