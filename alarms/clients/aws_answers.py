@@ -52,6 +52,7 @@ def _read(response: Any, request: Any) -> bytes:
             body += chunk
             if len(body) > LARGEST:
                 response.raw.close()
+                body.clear()  # the error's traceback would keep it until the garbage is collected
                 raise TemporaryError(f"AWS sent an answer of more than {LARGEST // 2**20} MB, which is not read")
     except TooSlowError as error:
         raise ReadTimeoutError(endpoint_url=request.url, error=error) from error

@@ -118,11 +118,12 @@ def reset_unanswered(connection: socket.socket, over: threading.Event) -> None:
     reset(connection)
 
 
-def byte_by_byte(data: bytes, *, every_s: float) -> Fault:
+def byte_by_byte(data: bytes, *, every_s: float, unasked: bool = False) -> Fault:
     """Read the whole request, then send one byte at a time: no read of the other side ever times out."""
 
     def fault(connection: socket.socket, over: threading.Event) -> None:
-        read_request(connection)
+        if not unasked:
+            read_request(connection)
         for byte in data:
             connection.sendall(bytes([byte]))
             if over.wait(every_s):
@@ -131,11 +132,12 @@ def byte_by_byte(data: bytes, *, every_s: float) -> Fault:
     return fault
 
 
-def huge(head: bytes, size: int) -> Fault:
+def huge(head: bytes, size: int, *, unasked: bool = False) -> Fault:
     """Read the whole request, then send `head` and a body of so many bytes, as far as the other side takes it."""
 
     def fault(connection: socket.socket, over: threading.Event) -> None:
-        read_request(connection)
+        if not unasked:
+            read_request(connection)
         connection.sendall(head)
         block = b"x" * 65_536
         for _ in range(size // len(block)):

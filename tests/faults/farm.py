@@ -57,11 +57,11 @@ _SMTP = {
     "500": Plan(smtp(*_HELLO, b"451 local error", b"250 reset", b"221 bye")),
     "502": Plan(smtp(b"220 hello", b"250 hello", b"250 sender", b"450 grey", b"450 grey", b"250 reset", b"221 bye")),
     "503 with Retry-After": Plan(smtp(b"450 busy", b"221 bye")),
-    "100 MB": Plan(huge(b"220-", 104_857_600)),
+    "100 MB": Plan(huge(b"220-", 104_857_600, unasked=True)),
     "deep JSON": Plan(smtp_until_close(b'{"a":' * 100)),
     "JSON with a key twice": Plan(smtp_until_close(*_HELLO, b"354 go", b'{"ok": true, "ok": false}')),
     "no JSON": Plan(smtp_until_close(*_HELLO, b"354 go", b'{"ok": tru')),
-    "a header without end": Plan(byte_by_byte(b"220-hello" * 100, every_s=1.0)),
+    "a header without end": Plan(byte_by_byte(b"220-hello" * 100, every_s=1.0, unasked=True)),
 }
 _SLOW = {
     "accepted and hung",

@@ -6,6 +6,7 @@ sample; `MONITOR_TORTURE=1` runs every subset of the receivers with every fault.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -185,7 +186,7 @@ def test_all_receivers_are_in_trouble(farm: Farm, tmp_path: Path, name: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_subsets_of_receivers_times_faults(farm: Farm, tmp_path: Path) -> None:
+def test_subsets_of_receivers_times_faults(farm: Farm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     every = [(subset, trouble) for trouble in TROUBLES for subset in subsets(farm.members)]
     if not TORTURE:
         seed = int(os.environ.get("SEED", time.time_ns()))
@@ -197,6 +198,8 @@ def test_subsets_of_receivers_times_faults(farm: Farm, tmp_path: Path) -> None:
     figures = Figures()
     for subset, trouble in every:
         run_cell(farm, tmp_path, subset, trouble, figures)
+        caplog.clear()  # its records hold errors, and these, by their tracebacks, everything
+        gc.collect()
     print(f"{len(farm.members)} receivers x {len(TROUBLES)} faults, {figures}")
 
 
