@@ -21,6 +21,8 @@ from monitor.store.database import open_store
 from tests.fakes.fault_proxy import PASS, TCP, Authority
 from tests.faults.test_sources import HOUR, MINUTE, START, World, world_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
 DOWN, UP = "The sources cannot be reached", "network is no longer unreachable"
 
 

@@ -30,6 +30,8 @@ from monitor.store.outbox import StoredOutbox
 from tests.fakes.fault_proxy import TCP
 from tests.faults.farm import BELIEVED, CANARY, START, TROUBLES, Farm, Trouble, farm_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 LIMIT = timedelta(seconds=60)
