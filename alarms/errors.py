@@ -26,6 +26,10 @@ class TemporaryError(OutsideError):
         self.uncertain = uncertain
 
 
+class UnreachableError(TemporaryError):
+    """Nobody was there or answered in time: the name, the way, or the other side. Nothing was refused."""
+
+
 class PermanentError(OutsideError):
     """Trying again will not help until a person changes something.
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from alarms.errors import OutsideError, PermanentError, TemporaryError
+from alarms.errors import OutsideError, PermanentError, UnreachableError
 from monitor.model import Batch, Window
 from monitor.ports import BillingSource
 
@@ -93,7 +93,7 @@ class Collector:
             if flight is None or (flight.given_up and not flight.thread.is_alive()):
                 self._flights[source.name] = self._start(source, windows)
             elif flight.given_up:
-                yield Fetched(source.name, error=TemporaryError("has not come back from an earlier call yet"))
+                yield Fetched(source.name, error=UnreachableError("has not come back from an earlier call yet"))
         yield from self._gather(over_at)
 
     def _start(self, source: BillingSource, windows: Sequence[Window]) -> _Flight:
@@ -123,7 +123,7 @@ class Collector:
                     yield None
                 else:
                     self._flights[name].given_up = True
-                    yield Fetched(name, error=TemporaryError(f"gave no answer within {self._silence_limit_s:.0f} s"))
+                    yield Fetched(name, error=UnreachableError(f"gave no answer within {self._silence_limit_s:.0f} s"))
                 continue
             if fetched is not None and self._is_awaited(fetched):
                 yield fetched

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alarms.errors import AccessError, OutsideError, TemporaryError
+from alarms.errors import AccessError, OutsideError, TemporaryError, UnreachableError
 from alarms.faults import Fault
 from alarms.model import Transition
 from monitor.clock import to_text
@@ -166,7 +166,7 @@ class Cycle:
                 if not awaited:
                     self._finish(tx, report, now, faults)
                 elif fetched.running and whole:
-                    self._evaluate(tx, report, now, faults, awaited if self._patient else ())
+                    self._evaluate(tx, report, now, faults, awaited)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
@@ -197,6 +197,8 @@ class Cycle:
         if not fetched.running and batch.rest is None and window.part is None:
             batch = _without_what_was_booked_otherwise(tx, clock.name, batch, window)
         booked = charges.replace(tx, clock.name, batch, now)
+        if batch.rejected and booked.fallen:
+            raise BadDataError("it answered with unusable readings where it had given figures before")
         if booked.revised or booked.withdrawn:
             counts = (clock.name, booked.revised, booked.withdrawn)
             log.info("Charges were restated. source=%s revised=%d withdrawn=%d", *counts)
@@ -206,7 +208,8 @@ class Cycle:
         clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
         if not fetched.running:
             return clock
-        clock = replace(clock, last_attempt=now, failures=0, next_attempt_at=now + settings.every, access=True)
+        clock = replace(clock, last_attempt=now, failures=0, unreachable=0, access=True)
+        clock = replace(clock, next_attempt_at=now + settings.every)
         if batch.data_as_of is None:
             # Let in and answered, but with nothing: that confirms neither a figure nor that nothing is missing.
             return replace(clock, error="it answered, but has no data for us")
@@ -233,7 +236,7 @@ class Cycle:
         self._patient = False
         if self._evaluator.put_off:
             with self._store.transaction() as tx:
-                self._evaluate(tx, report, now, faults)
+                self._evaluate(tx, report, now, faults, self._collector.awaited)
             self._changed()
 
     def _evaluate(
@@ -244,7 +247,7 @@ class Cycle:
         faults: Sequence[Fault],
         awaited: Collection[str] = (),
     ) -> None:
-        step = self._evaluator.evaluate(tx, now, faults, awaited)
+        step = self._evaluator.evaluate(tx, now, faults, awaited, patient=self._patient)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
 
@@ -285,6 +288,7 @@ def _after_failure(clock: SourceClock, error: OutsideError | None, poll: timedel
         clock,
         last_attempt=now,
         failures=failures,
+        unreachable=clock.unreachable + 1 if isinstance(error, UnreachableError) else 0,
         next_attempt_at=now + max(wait, asked or timedelta(0)),
         # Once locked out, only a read that works shows that we are let in again.
         access=clock.access and not isinstance(error, AccessError),

@@ -13,21 +13,19 @@ from typing import Any
 from alarms.faults import Audience, Fault, advance_faults
 from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
 from alarms.state import Situation, Step, advance, retire
-from alarms.words import duration_text
 from monitor import facts_document
 from monitor.clock import from_text
 from monitor.config.model import Config
-from monitor.freshness import Freshness, data_age, judge, poll_age
+from monitor.freshness import Freshness, judge
 from monitor.model import Series
 from monitor.period import period_of
 from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
+from monitor.source_faults import source_faults
 from monitor.store import alarm_states, charges, facts
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox, last_said, told
 
 Json = dict[str, Any]
-# Missing parts that a message names; a thousand accounts would fill a page.
-_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -75,16 +73,22 @@ class Evaluator:
         self.put_off = False
 
     def evaluate(
-        self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault], awaited: Collection[str] = ()
+        self,
+        tx: sqlite3.Connection,
+        now: datetime,
+        faults: Sequence[Fault],
+        awaited: Collection[str] = (),
+        *,
+        patient: bool = True,
     ) -> Step:
         """Advance every alarm, store what changed with its messages, and renew the facts document.
 
-        `awaited`: sources that may answer any moment. A budget that was never judged waits for those that were never
-        read: what is already over is told once, by the whole figure.
+        `awaited`: sources that may answer any moment. If `patient`, a budget that was never judged waits for those that
+        were never read: what is already over is told once, by the whole figure.
         """
-        scene = self._look(tx, now, awaited)
+        scene = self._look(tx, now, awaited if patient else ())
         step, budgets = self._budgets(scene)
-        faults = [*faults, *self._source_faults(scene)]
+        faults = [*faults, *source_faults(scene.sources, scene.stored, now, awaited)]
         step.extend(self._faults(scene, faults))
         changed = [alarm for alarm in step.alarms if scene.stored.get(alarm.key) != alarm]
         alarm_states.save(tx, changed, step.transitions)
@@ -193,14 +197,6 @@ class Evaluator:
     def _hears(self, receiver: str, severity: Severity) -> bool:
         return self._admitted[receiver] <= severity.rank
 
-    def _source_faults(self, scene: _Scene) -> list[Fault]:
-        faults = []
-        for source in scene.sources:
-            fault = _source_fault(source, scene.states[source["name"]].freshness, scene.now)
-            if fault is not None:
-                faults.append(fault)
-        return faults
-
     def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault]) -> Json:
         since = alarm_states.load_open(scene.tx)
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
@@ -246,25 +242,3 @@ def _state(source: Json, now: datetime) -> SourceState:
         data_as_of=None if as_of is None else from_text(as_of),
         missing=tuple(source["missing"]),
     )
-
-
-def _source_fault(source: Json, freshness: Freshness, now: datetime) -> Fault | None:
-    """A source that is stale or locked out is an alarm of its own: silence is never good news."""
-    name = source["name"]
-    said = f" It last said: {source['error']}." if source["error"] else ""
-    if freshness is Freshness.NO_ACCESS:
-        title, what = f"Source {name} lets us in no more", "locked out"
-        detail = f"Spend from {name} is not known until that is mended.{said}"
-    elif freshness is Freshness.STALE:
-        title, what = f"Source {name} is stale", "stale"
-        detail = (
-            f"Its newest data is {duration_text(data_age(source, now))} old, it was last read "
-            f"{duration_text(poll_age(source, now))} ago. Every figure from it may be too low.{said}"
-        )
-    elif freshness is Freshness.PARTIAL:
-        missing = ", ".join(source["missing"][:_SHOWN]) + (" and more" if len(source["missing"]) > _SHOWN else "")
-        title, detail = f"Source {name} is read in part", f"Figures are at least what they say. Missing: {missing}."
-        return Fault(f"source {name}", "read in part", Severity.WARNING, title, detail)
-    else:
-        return None
-    return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)

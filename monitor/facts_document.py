@@ -39,6 +39,7 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
         "access": clock.access,
         "missing": list(clock.missing),
         "error": clock.error,
+        "unreachable": clock.unreachable,
         "late_poll_s": _seconds(late_poll),
         "stale_poll_s": _seconds(max(STALE_POLL, late_poll)),
         "late_data_s": _seconds(settings.late_after),

@@ -55,6 +55,14 @@ def past_hard_limit(source: dict[str, Any], now: datetime) -> bool:
     return source["first_attempt"] is not None and _past(source, now, "stale", times=HARD_LIMIT_FACTOR)
 
 
+def stale_since(source: dict[str, Any]) -> datetime:
+    """When the first of its two ages passed its stale limit, or will."""
+    polled = from_text(source["last_poll"] or source["first_attempt"]) + timedelta(seconds=source["stale_poll_s"])
+    return min(
+        polled, from_text(source["data_as_of"] or source["first_attempt"]) + timedelta(seconds=source["stale_data_s"])
+    )
+
+
 def poll_age(source: dict[str, Any], now: datetime) -> timedelta:
     """Time since the source was last read in full; since the first attempt when it never was."""
     return now - from_text(source["last_poll"] or source["first_attempt"])

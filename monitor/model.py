@@ -75,7 +75,8 @@ class Batch:
     `charges` replace what is stored of their series within `replaces[series]`; a stored charge in there that is not
     among them is withdrawn; a series that is not named is left alone (missing is missing, not zero).
     `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
-    `rejected`: rows that were unusable; `missing`: parts that could not be read (the rest is then a lower bound).
+    `rejected`: rows that were unusable; `missing`: parts that could not be read, and that some rows were unusable (the
+    rest is then a lower bound).
     `meters`: the readings to start from next time.
     `rest`: what is still to be fetched of the window before anything may be concluded, None if this is all of it.
     """

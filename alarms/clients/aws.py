@@ -12,7 +12,16 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError
+from alarms.clients.aws_answers import guard
+from alarms.clients.http import parse_retry_after
+from alarms.errors import (
+    AccessError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+    UnreachableError,
+)
 from alarms.settings import StrictModel
 
 if TYPE_CHECKING:
@@ -67,7 +76,12 @@ _MISCONFIGURED = frozenset((
     "InvalidEndpointConfigurationError", "InvalidProxiesConfigError", "InvalidRegionError", "NoRegionError",
     "ParamValidationError", "ProfileNotFound", "UnknownEndpointError", "UnknownRegionError",
 ))
-_NOT_SENT = frozenset(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError", "SSLError"))
+_NOT_SENT = frozenset(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"))
+# What TLS says of a server that is not who it should be, or that offers nothing but what is broken by now.
+_UNTRUSTED = (
+    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION",
+    "WRONG_VERSION_NUMBER",
+)
 # fmt: on
 
 
@@ -106,11 +120,13 @@ def make_client(
         core = _session(settings, where, config)
         session: Any = boto3.Session(botocore_session=core, region_name=where)
         try:
-            return session.client(service, endpoint_url=settings.endpoint_url, config=config)
+            client = session.client(service, endpoint_url=settings.endpoint_url, config=config)
         except ValueError as error:  # what botocore raises for a URL that is none
             raise PermanentError(
                 f"AWS {service}: the endpoint URL is not a valid URL, expected https://host"
             ) from error
+        guard(client)
+        return client
 
 
 @contextmanager
@@ -149,8 +165,8 @@ def _refused(error: ClientError) -> OutsideError:
 
 
 def _retry_after(answer: Any) -> timedelta | None:
-    seconds = str(answer.get("HTTPHeaders", {}).get("retry-after", ""))
-    return timedelta(seconds=int(seconds)) if seconds.isascii() and seconds.isdigit() else None
+    headers = answer.get("HTTPHeaders", {})
+    return parse_retry_after(headers.get("retry-after"), headers.get("date"))
 
 
 def _not_answered(error: Exception) -> OutsideError:
@@ -166,7 +182,14 @@ def _not_answered(error: Exception) -> OutsideError:
             f"the AWS settings cannot work ({name}): check region, profile, endpoint_url and role_arn"
         )
     if kinds & _NOT_SENT:
-        return TemporaryError(f"AWS could not be reached ({name}): check the network, the proxy and the endpoint")
+        return UnreachableError(f"AWS could not be reached ({name}): check the network, the proxy and the endpoint")
+    if "SSLError" in kinds:
+        if any(reason in str(error) for reason in _UNTRUSTED):
+            return AccessError(
+                "the server that answers for AWS cannot prove that it is AWS (its certificate or TLS version was "
+                "refused): check the endpoint and the proxy, or name the authority in AWS_CA_BUNDLE"
+            )
+        return TemporaryError("the TLS handshake with AWS broke off")
     return TemporaryError(f"AWS gave no usable answer ({name})", uncertain=True)
 
 

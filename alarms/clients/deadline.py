@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from alarms.errors import TemporaryError
+from alarms.errors import UnreachableError
 
 T = TypeVar("T")
 
 
 def within(seconds: float, call: Callable[[], T], *, what: str, uncertain: bool = False) -> T:
-    """The result of `call`, or its exception, if it is over within `seconds` in all; else TemporaryError.
+    """The result of `call`, or its exception, if it is over within `seconds` in all; else UnreachableError.
 
     Timeouts of sockets count from the last byte, so a peer that sends one byte a second defeats them. `what` names the
     call in the error; `uncertain`: it may have had its effect all the same. The thread of a call that was given up is
@@ -21,7 +21,7 @@ def within(seconds: float, call: Callable[[], T], *, what: str, uncertain: bool 
     attempt = _Attempt(call)
     threading.Thread(target=attempt.run, name=f"within: {what}", daemon=True).start()
     if not attempt.over.wait(seconds):
-        raise TemporaryError(f"{what} gave no complete answer within {seconds:g} s", uncertain=uncertain)
+        raise UnreachableError(f"{what} gave no complete answer within {seconds:g} s", uncertain=uncertain)
     return attempt.result()
 
 

@@ -26,6 +26,7 @@ _PERIOD_S = 3600
 # More pages than the longest honest answer has: 500 metrics hourly for 455 days; a million metrics.
 _METHODS = {"GetMetricData": "get_metric_data", "ListMetrics": "list_metrics"}
 _RESULTS = {"GetMetricData": "MetricDataResults", "ListMetrics": "Metrics"}
+_RESULT = {"Id", "Timestamps", "Values", "StatusCode"}
 _MOST_PAGES = {"GetMetricData": 100, "ListMetrics": 2000}
 _NO_ANSWER = "no answer"
 _MAY_GO_ON = (_NO_ANSWER, "PartialData", "Complete")
@@ -54,6 +55,11 @@ class BillingMetrics:
     def use(self) -> ApiUse:
         """Calls made so far, and their price."""
         return ApiUse(self._calls, self._requested * _USD_PER_METRIC)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """That some readings were unusable, as a missing part."""
+        return (f"{self.rejected} unusable reading{'s' * (self.rejected > 1)}",) if self.rejected else ()
 
     def listed(self, dimension: str | None) -> set[Metric]:
         """Every metric in the currency, the total aside, or those with this dimension (ServiceName, LinkedAccount)."""
@@ -95,6 +101,8 @@ class BillingMetrics:
         }
         for page in self._pages("GetMetricData", parameters, metrics=len(chunk)):
             for result in page["MetricDataResults"]:
+                if not isinstance(result, dict) or not result.keys() >= _RESULT:
+                    raise BadDataError("CloudWatch answered GetMetricData without what every result of it has")
                 metric = names.get(result["Id"])
                 if metric is None:
                     raise BadDataError("CloudWatch answered GetMetricData with a metric that was not asked for")
@@ -114,8 +122,8 @@ class BillingMetrics:
         if len(instants) != len(values):
             raise BadDataError("CloudWatch answered GetMetricData with another number of values than of timestamps")
         for instant, value in zip(instants, values, strict=True):
-            # NaN and the infinities arrive as text or as floats that fail the comparison.
-            if isinstance(value, str) or not -_LIMIT < value < _LIMIT:
+            # NaN and the infinities arrive as text or as floats that fail the comparison. True is an int.
+            if type(value) not in (float, int) or not -_LIMIT < value < _LIMIT:
                 self.rejected += 1
                 continue
             # The shortest text that stands for the float is what AWS wrote: 0.1, not 0.1000000000000000055.
@@ -135,7 +143,11 @@ class BillingMetrics:
     def _dimensions(self, filters: Collection[Mapping[str, str]]) -> Iterator[dict[str, str]]:
         for page in self._pages("ListMetrics", {**_NAMED, "Dimensions": filters}):
             for metric in page["Metrics"]:
-                yield {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+                try:
+                    named = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+                except (KeyError, TypeError) as error:
+                    raise BadDataError("CloudWatch answered ListMetrics with a metric without dimensions") from error
+                yield named
 
     def _pages(self, operation: str, parameters: dict[str, Any], *, metrics: int = 0) -> Iterator[dict[str, Any]]:
         """Every page of an answer. A server that goes round in circles is caught, and the deadline kept."""
@@ -146,8 +158,12 @@ class BillingMetrics:
                 raise TemporaryError(f"CloudWatch took too long to answer all of {operation}")
             self._calls += 1
             self._requested += metrics
-            with translated():
-                page = call(**parameters)
+            try:
+                with translated():
+                    page = call(**parameters)
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+                # What botocore falls over: JSON of another shape.
+                raise BadDataError(f"what answered {operation} was not CloudWatch, or its answer is damaged") from error
             # botocore takes an answer that was cut off, or a proxy's page, for one without content.
             if _RESULTS[operation] not in page:
                 raise BadDataError(f"what answered {operation} was not CloudWatch, or its answer was cut off")

@@ -115,7 +115,8 @@ class AwsCloudWatch:
             if not total and not closed:
                 self._check_currency(reader)
             # Missing is missing: what is stored stays.
-            return Batch((), {}, total[-1][0] if total else None, rejected=reader.rejected, use=reader.use)
+            newest = total[-1][0] if total else None
+            return Batch((), {}, newest, rejected=reader.rejected, missing=reader.missing, use=reader.use)
         if base is not None and doubts.was_corrected(base, total):
             base, total = None, self._read(reader, {TOTAL: month - _LOOK_BACK}, until)[TOTAL]
         plan = self._plan(reader, metered, base, month=month, until=until)
@@ -210,7 +211,7 @@ class AwsCloudWatch:
             replaces,
             tree.newest,
             rejected=reader.rejected,
-            missing=tuple(sorted(map(doubts.named, reader.failed))),
+            missing=(*sorted(map(doubts.named, reader.failed)), *reader.missing),
             meters={} if _is_closed(window) else self._next_meters(tree, plan.gone, plan.month),
             use=reader.use,
         )

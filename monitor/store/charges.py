@@ -12,7 +12,7 @@ from decimal import Decimal
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain, total
 from monitor.errors import BadDataError
-from monitor.model import Batch, Charge, MeterReading, Series
+from monitor.model import UNATTRIBUTED, Batch, Charge, MeterReading, Series
 from monitor.store.rollup import DayChange, verified_days, verified_totals, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
@@ -39,11 +39,12 @@ _Costs = dict[tuple[int, int], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """How many charges a batch brought, changed, or no longer listed."""
+    """How many charges a batch brought, changed, or no longer listed; how many series cost less now (no remainders)."""
 
     new: int = 0
     revised: int = 0
     withdrawn: int = 0
+    fallen: int = 0
 
 
 def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: datetime) -> Replaced:
@@ -63,6 +64,8 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
             rows += (_CHARGE.seal(*row, to_micros(observed_at)) for row in change.rows)
             days += change.days
             result = _sum_of(result, change.counts)
+            if UNATTRIBUTED not in (series.account, series.service) and _costs_less(change.days):
+                result = _sum_of(result, Replaced(fallen=1))
     tx.executemany(_CHARGE.insert, rows)
     write_days(tx, days)
     _write_meters(tx, source, batch.meters)
@@ -235,6 +238,11 @@ def _day(number: int, series_id: int, before: _Costs, after: _Costs) -> DayChang
     )
 
 
+def _costs_less(days: list[DayChange]) -> bool:
+    before = total([Decimal(day.before) for day in days if day.before is not None])
+    return total([Decimal(day.after) for day in days if day.after is not None]) < before
+
+
 def _total_of(day: int, costs: _Costs) -> str | None:
     live = [
         Decimal(cost) for (start, _), cost in costs.items() if cost is not None and start // MICROSECONDS_PER_DAY == day
@@ -255,4 +263,9 @@ def _write_meters(tx: sqlite3.Connection, source: str, readings: Mapping[str, Me
 
 
 def _sum_of(one: Replaced, other: Replaced) -> Replaced:
-    return Replaced(one.new + other.new, one.revised + other.revised, one.withdrawn + other.withdrawn)
+    return Replaced(
+        one.new + other.new,
+        one.revised + other.revised,
+        one.withdrawn + other.withdrawn,
+        one.fallen + other.fallen,
+    )

@@ -23,7 +23,7 @@ _CLOCK = Table(
     "source_clock",
     (
         *("name", "first_attempt", "last_attempt", "last_poll", "data_as_of", "failures", "next_attempt_at"),
-        *("access", "missing", "error", "filled_since"),
+        *("access", "missing", "error", "filled_since", "unreachable"),
     ),
 )
 _API_USE = Table("api_use", ("source", "month", "calls", "cost_usd"), key=2)
@@ -34,6 +34,7 @@ class SourceClock:
     """When a source was asked, when it last answered completely (`last_poll`), and how it failed since.
 
     `failures`: in a row. `filled_since`: how far back the ledger is filled from it. `access` False: it refused us.
+    `unreachable`: failures in a row, up to the last attempt, in which nobody could be reached at all.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SourceClock:
     missing: tuple[str, ...] = ()
     error: str | None = None
     filled_since: datetime | None = None
+    unreachable: int = 0
 
 
 def write_facts(tx: sqlite3.Connection, document: str) -> None:
@@ -85,6 +87,7 @@ def write_clock(tx: sqlite3.Connection, clock: SourceClock) -> None:
         json.dumps(clock.missing),
         clock.error,
         to_micros_or_none(clock.filled_since),
+        clock.unreachable,
     )
     tx.execute(_CLOCK.replace, _CLOCK.seal(*columns))
 
@@ -140,7 +143,7 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _to_clock(row: tuple[object, ...]) -> SourceClock:
     name, first_attempt, last_attempt, last_poll, data_as_of, failures, *rest = _CLOCK.verified(row)
-    next_attempt_at, access, missing, error, filled_since = rest
+    next_attempt_at, access, missing, error, filled_since, unreachable = rest
     return SourceClock(
         name=name,
         first_attempt=from_micros_or_none(first_attempt),
@@ -153,4 +156,5 @@ def _to_clock(row: tuple[object, ...]) -> SourceClock:
         missing=tuple(json.loads(missing)),
         error=error,
         filled_since=from_micros_or_none(filled_since),
+        unreachable=unreachable,
     )

@@ -146,6 +146,24 @@ def test_retry_after_is_passed_on(stub: Stub) -> None:
     assert error.retry_after == timedelta(seconds=17)
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("0", timedelta(0)),
+        ("9" * 9, timedelta(days=1)),
+        ("9" * 30, None),
+        ("-1", None),
+        ("soon", None),
+        ("Wed, 01 Jul 2099 10:00:00 GMT", timedelta(days=1)),
+    ],
+)
+def test_who_asks_us_to_wait_is_not_asked_again_within_the_call(stub: Stub, said: str, meant: timedelta | None) -> None:
+    stub.refuse(429, "TooManyRequestsException", Retry_After=said)
+    error = failure(list_metrics(stub.url, retries=2))
+    assert isinstance(error, TemporaryError)
+    assert (error.retry_after, len(stub.asked)) == (meant, 1)
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_retries_inside_the_sdk_are_counted(stub: Stub, retries: int) -> None:
     stub.refuse(503, "ServiceUnavailable")

@@ -16,13 +16,13 @@ Fault = Callable[[socket.socket, threading.Event], None]
 class FaultServer:
     """Listens on loopback; runs `fault` for each connection, in a thread, until the test is over."""
 
-    def __init__(self, fault: Fault, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, fault: Fault, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.connections = 0
         self._fault = fault
         self._tls = tls
         self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._threads: list[threading.Thread] = []
 
     @property
     def port(self) -> int:
@@ -34,21 +34,29 @@ class FaultServer:
         return f"http://127.0.0.1:{self.port}/services/T0/B0/canary-in-the-path"
 
     def __enter__(self) -> Self:
-        self._threads[0].start()
+        self._listen()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._over.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._stop_listening()
         for thread in self._threads:
             thread.join(5)
 
-    def _accept(self) -> None:
+    def _listen(self) -> None:
+        thread = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _stop_listening(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
                 self.connections += 1
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 self._threads.append(thread)
@@ -110,11 +118,12 @@ def reset_unanswered(connection: socket.socket, over: threading.Event) -> None:
     reset(connection)
 
 
-def byte_by_byte(data: bytes, *, every_s: float) -> Fault:
+def byte_by_byte(data: bytes, *, every_s: float, unasked: bool = False) -> Fault:
     """Read the whole request, then send one byte at a time: no read of the other side ever times out."""
 
     def fault(connection: socket.socket, over: threading.Event) -> None:
-        read_request(connection)
+        if not unasked:
+            read_request(connection)
         for byte in data:
             connection.sendall(bytes([byte]))
             if over.wait(every_s):
@@ -123,11 +132,12 @@ def byte_by_byte(data: bytes, *, every_s: float) -> Fault:
     return fault
 
 
-def huge(head: bytes, size: int) -> Fault:
+def huge(head: bytes, size: int, *, unasked: bool = False) -> Fault:
     """Read the whole request, then send `head` and a body of so many bytes, as far as the other side takes it."""
 
     def fault(connection: socket.socket, over: threading.Event) -> None:
-        read_request(connection)
+        if not unasked:
+            read_request(connection)
         connection.sendall(head)
         block = b"x" * 65_536
         for _ in range(size // len(block)):

@@ -80,14 +80,14 @@ def test_a_charge_counts_and_a_second_delivery_of_it_does_not(store: Store) -> N
 def test_a_restatement_replaces_and_the_old_value_stays_on_record(store: Store) -> None:
     put(store, batch(charge(EC2, 0, "1.10")))
     assert put(store, batch(charge(EC2, 0, "1.1000"))) == Replaced()
-    assert put(store, batch(charge(EC2, 0, "0.90"))) == Replaced(revised=1)
+    assert put(store, batch(charge(EC2, 0, "0.90"))) == Replaced(revised=1, fallen=1)
     assert totals(store) == {EC2: Decimal("0.9")}
     assert revisions(store) == [(0, "1.1", 0), (1, "0.9", 0)]
 
 
 def test_a_charge_that_is_no_longer_listed_is_withdrawn_and_may_come_back(store: Store) -> None:
     put(store, batch(charge(EC2, 0, "1"), charge(EC2, 1, "2")))
-    assert put(store, batch(charge(EC2, 1, "2"))) == Replaced(withdrawn=1)
+    assert put(store, batch(charge(EC2, 1, "2"))) == Replaced(withdrawn=1, fallen=1)
     assert totals(store) == {EC2: Decimal(2)}
     assert put(store, batch(charge(EC2, 1, "2"))) == Replaced()
     assert put(store, batch(charge(EC2, 0, "1"), charge(EC2, 1, "2"))) == Replaced(revised=1)

@@ -1,0 +1,15 @@
+"""For every test of this folder."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _what_boto_leaves_open_is_closed_here() -> Iterator[None]:
+    """A client of boto3 keeps its connections until it is collected; that must not be held against a later test."""
+    yield
+    gc.collect()
