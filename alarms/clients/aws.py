@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from alarms.clients import dates
 from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError
 from alarms.settings import StrictModel
 
@@ -106,11 +108,13 @@ def make_client(
         core = _session(settings, where, config)
         session: Any = boto3.Session(botocore_session=core, region_name=where)
         try:
-            return session.client(service, endpoint_url=settings.endpoint_url, config=config)
+            client = session.client(service, endpoint_url=settings.endpoint_url, config=config)
         except ValueError as error:  # what botocore raises for a URL that is none
             raise PermanentError(
                 f"AWS {service}: the endpoint URL is not a valid URL, expected https://host"
             ) from error
+    _note_dates(client)
+    return client
 
 
 @contextmanager
@@ -130,6 +134,18 @@ def translate(error: Exception) -> OutsideError:
     from botocore.exceptions import ClientError
 
     return _refused(error) if isinstance(error, ClientError) else _not_answered(error)
+
+
+def _note_dates(client: Any) -> None:
+    """Keep the date of every answer, refusals too."""
+    host = urlsplit(client.meta.endpoint_url).netloc
+
+    def note(response_dict: Any, **_: Any) -> None:
+        if response_dict is not None:
+            headers = response_dict["headers"]
+            dates.note(host, headers.get("date"), cached="age" in headers)
+
+    client.meta.events.register("response-received", note)
 
 
 def _refused(error: ClientError) -> OutsideError:

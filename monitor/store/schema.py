@@ -112,6 +112,11 @@ _FIRST = (
     """CREATE TABLE turn (
         id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",
+    # Whether a daemon runs, or ended without saying so; `unclean`: when the last such ends were noticed.
+    """CREATE TABLE daemon (
+        id INTEGER PRIMARY KEY CHECK (id = 1), running INTEGER NOT NULL, unclean TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT""",
 )
 
 # Migration n brings a store of version n to version n + 1 (PRAGMA user_version).

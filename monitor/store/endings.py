@@ -1,0 +1,31 @@
+"""How the daemon ended: one that was killed, or ended itself because it hung, leaves no mark of a clean stop."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime
+
+from monitor.store.rows import Table, from_micros, to_micros
+
+_DAEMON = Table("daemon", ("id", "running", "unclean"))
+# More of them say nothing new.
+_KEPT = 10
+
+
+def begun(tx: sqlite3.Connection, now: datetime) -> tuple[datetime, ...]:
+    """A daemon begins; when the last unclean ends were noticed, oldest first, that of the one before among them."""
+    row = tx.execute(_DAEMON.select).fetchone()
+    ends: list[int] = []
+    if row is not None:
+        _, running, unclean = _DAEMON.verified(row)
+        ends = [*json.loads(unclean), *([to_micros(now)] if running else [])][-_KEPT:]
+    tx.execute(_DAEMON.replace, _DAEMON.seal(1, 1, json.dumps(ends)))
+    return tuple(from_micros(end) for end in ends)
+
+
+def ended(tx: sqlite3.Connection) -> None:
+    """It stops because it was told to."""
+    row = tx.execute(_DAEMON.select).fetchone()
+    unclean = "[]" if row is None else _DAEMON.verified(row)[2]
+    tx.execute(_DAEMON.replace, _DAEMON.seal(1, 0, unclean))
