@@ -74,6 +74,10 @@ class App:
             self.write_status()
         return report
 
+    def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
+        """Tell people of faults at once: the turn that should may be what fails. Raises StoreError."""
+        self._cycle.tell(now, faults)
+
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
         with self._store.read() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from alarms.faults import Fault
@@ -46,6 +46,7 @@ class Daemon:
         """Block until told to stop; the exit code."""
         signals.hold()
         self._unclean = self._app.start()
+        self._tell(_unclean_ends(self._unclean, self._clock.now()))
         self._schedule_turns()
         look = min(_LOOK_S, (systemd.watchdog_seconds() or _LOOK_S * 3) / 3)
         self._schedule.every(look, self._look, "look")
@@ -74,8 +75,15 @@ class Daemon:
     def _on_failed_job(self, job: str, error: BaseException) -> None:
         # Not fed any more, the watchdog restarts us; without systemd the next turn tries again.
         log.error("A job failed. job=%s error=%s", job, type(error).__name__)
-        # The store's troubles may pass; a defect of ours is worth a new process.
-        self._broken = self._broken or not isinstance(error, StoreError)
+        if not isinstance(error, StoreError):  # whose troubles may pass; a defect of ours is worth a new process
+            self._broken = True
+            self._tell([_defect(error)])
+
+    def _tell(self, faults: Sequence[Fault]) -> None:
+        try:
+            self._app.tell(self._clock.now(), faults)
+        except StoreError as error:
+            log.error("People could not be told. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
 
     def _look(self) -> None:
         """Feed the watchdog if turns do finish. It runs on the scheduler's own threads, so it proves these too."""
@@ -135,3 +143,11 @@ def _unclean_ends(ends: tuple[datetime, ...], now: datetime) -> list[Fault]:
         "lost. See why: `journalctl -u cloud-budget-monitor`."
     )
     return [Fault("monitor", "ending uncleanly", Severity.WARNING, "The monitor keeps ending uncleanly", detail)]
+
+
+def _defect(error: BaseException) -> Fault:
+    detail = (
+        f"A turn failed from a defect of this program ({type(error).__name__}), so that no budget may be judged. It is "
+        "tried again with the next turn. See the log: `journalctl -u cloud-budget-monitor`."
+    )
+    return Fault("monitor", "failing from a defect", Severity.CRITICAL, "The monitor fails from a defect", detail)
