@@ -84,7 +84,8 @@ def _agreed(heard: Sequence[Heard], since: float) -> datetime | None:
 class TrustedClock:
     """A Clock whose `now` does not step, for any thread. `last`: when the store was last sure of the time.
 
-    `changes` counts how often the wall clock came under doubt or out of it, or another time was believed.
+    `changes` counts how often the wall clock came under doubt or out of it, or another time was believed. `correct` is
+    told how far the wall clock is ahead.
     """
 
     def __init__(
@@ -93,13 +94,16 @@ class TrustedClock:
         *,
         clock: SystemClock | None = None,
         heard: Callable[[], Sequence[Heard]] = dates.heard,
+        correct: Callable[[timedelta], None] = dates.correct,
     ) -> None:
         self._clock = clock or SystemClock()
         self._heard = heard
+        self._correct = correct
         self._lock = threading.Lock()
         start, elapsed = self._read()
         self._belief = begin(start + timedelta(seconds=elapsed), elapsed, last)
         self.changes = 0
+        self._correct(_ahead(self._belief))
         if self._belief.doubted_at is not None:
             _log(self._belief)
 
@@ -127,6 +131,7 @@ class TrustedClock:
             belief = self._belief
             changed = _changed(before, belief)
             self.changes += changed
+            self._correct(_ahead(belief))
         if changed:
             _log(belief)
         return belief.start + timedelta(seconds=elapsed), belief
@@ -138,6 +143,10 @@ class TrustedClock:
             if after - before <= _AT_ONCE_S:
                 return wall - timedelta(seconds=after), after
             before = after  # suspended, or without a processor, in between
+
+
+def _ahead(belief: Belief) -> timedelta:
+    return timedelta(0) if belief.doubted_at is None else belief.wall - belief.start
 
 
 def _changed(before: Belief, after: Belief) -> bool:

@@ -13,6 +13,7 @@ SAME = timedelta(minutes=2)
 _MOST_HOSTS = 1000
 
 _heard: dict[str, Heard] = {}
+_ahead = timedelta(0)
 _lock = threading.Lock()
 
 
@@ -49,6 +50,17 @@ def heard() -> list[Heard]:
     """The newest of each host."""
     with _lock:
         return list(_heard.values())
+
+
+def correct(ahead: timedelta) -> None:
+    """Have it known how far the clock of this machine is ahead; zero when it is right, or nobody knows better."""
+    global _ahead  # noqa: PLW0603 - there is one clock, and what signs by it has nobody who could hand this in
+    _ahead = ahead
+
+
+def ahead() -> timedelta:
+    """How far the clock of this machine is known to be ahead."""
+    return _ahead
 
 
 def parse(text: str) -> datetime | None:

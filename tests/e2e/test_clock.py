@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from monitor.simulation.slack import Answer
 from tests.e2e.conftest import Stage
 from tests.e2e.test_daemon import Daemons, Systemd, this_month, until
 from tests.e2e.test_daemon import systemd as systemd  # noqa: PLC0414 - a fixture
@@ -131,6 +132,27 @@ def test_a_step_to_the_right_time_is_believed_when_two_hosts_confirm_it(
     assert said(stage) == [PAGE, OVER]
     more_turns(stage)
     assert abs(datetime.fromisoformat(status(stage)["turn_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    stopped(process)
+
+
+def test_a_receiver_that_the_wrong_clock_locked_out_is_tried_when_it_is_right(
+    stage: Stage, daemon: Daemons, wall: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a wrong clock certificates are not valid: every message is refused for good, and tried again a day later."""
+
+    def dead() -> bool:
+        return [row["state"] for row in status(stage)["receivers"] if row["name"] == "oncall"] == ["DEAD"]
+
+    this_month("500", stage)
+    process = started(stage, daemon)
+    with monkeypatch.context() as refusing:
+        refusing.setattr(stage.slack, "answer", lambda body: Answer(403, b"no"))
+        wall.off(-DAY)
+        until(dead, "the dead receiver")
+    wall.off(RIGHT)
+    until(lambda: OVER in said(stage), "the all-clear")
+    assert said(stage)[0] == PAGE
+    until(lambda: not dead(), "the receiver that is back")
     stopped(process)
 
 

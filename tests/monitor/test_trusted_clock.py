@@ -26,6 +26,7 @@ class Machine(SystemClock):
     off: timedelta = timedelta(0)
     hosts: dict[str, Heard] = field(default_factory=dict)
     boot: datetime = T - 3 * DAY
+    corrected: list[timedelta] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.true + self.off
@@ -43,7 +44,7 @@ class Machine(SystemClock):
         self.hosts[host] = Heard(start, first, self.elapsed())
 
     def clock(self, last: datetime | None = None) -> TrustedClock:
-        return TrustedClock(last, clock=self, heard=lambda: list(self.hosts.values()))
+        return TrustedClock(last, clock=self, heard=lambda: list(self.hosts.values()), correct=self.corrected.append)
 
 
 def doubted(clock: TrustedClock) -> bool:
@@ -63,6 +64,7 @@ def test_a_step_is_not_believed_and_time_goes_on(step: timedelta) -> None:
     assert clock.now() == machine.true
     assert not doubted(clock)
     assert clock.changes == 2
+    assert machine.corrected == [timedelta(0), step, step, timedelta(0), timedelta(0)]
 
 
 def test_small_corrections_are_followed_however_many() -> None:
