@@ -129,18 +129,25 @@ class App:
         self.write_status()
         return self._outbox.states({identity for identity, _ in report.notifications})
 
-    def stop(self, limit: timedelta) -> None:
-        """End the running turn and sends, then close the store, marked as one that was left in order."""
+    def stop(self, limit: timedelta, *, wall: datetime | None = None) -> None:
+        """End the running turn and sends, then close the store.
+
+        `wall`: what the machine's clock says, for the next daemon; with it the store is marked as left in order.
+        """
         self._stopped = True
         self._cycle.stop()
         self._dispatcher.stop(limit)
         with self._one_at_a_time:
-            try:
-                with self._store.transaction() as tx:
-                    endings.ended(tx)
-            except StoreError as error:
-                log.warning("That it stops in order could not be noted. error=%s", error)
+            if wall is not None:
+                self._note_stop(wall)
             self._store.close()
+
+    def _note_stop(self, wall: datetime) -> None:
+        try:
+            with self._store.transaction() as tx:
+                endings.ended(tx, wall)
+        except StoreError as error:
+            log.warning("That it stops in order could not be noted. error=%s", error)
 
     def replace(self, config: Config) -> None:
         """Go on with another config. Raises ConfigError, and then nothing has changed."""

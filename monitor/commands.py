@@ -32,7 +32,7 @@ def demo(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
     from monitor import logs, signals
-    from monitor.store import facts
+    from monitor.store import endings, facts
     from monitor.store.mending import open_mended
 
     signals.hold()
@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         from monitor.trusted_clock import TrustedClock
 
         with store.read() as connection:
-            clock = TrustedClock(facts.last_turn(connection))
+            # Whoever stops and starts a daemon that doubts the clock has looked at it.
+            clock = TrustedClock(endings.last_stop(connection) or facts.last_turn(connection))
         return Daemon(App(config, store, clock, damaged), load_again, clock).run()
 
 

@@ -80,6 +80,8 @@ class Daemon:
             self._tell([_defect(error)])
 
     def _tell(self, faults: Sequence[Fault]) -> None:
+        if not faults:
+            return
         try:
             self._app.tell(self._clock.now(), faults)
         except StoreError as error:
@@ -116,7 +118,7 @@ class Daemon:
         log.info("Stopping.")
         systemd.notify(STOPPING="1")
         self._schedule.pause()
-        self._app.stop(timedelta(seconds=_STOP_S))
+        self._app.stop(timedelta(seconds=_STOP_S), wall=self._clock.wall())
         self._schedule.stop()
         return ExitCode.OK
 

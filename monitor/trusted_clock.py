@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from alarms.clients import dates
 from alarms.clients.dates import SAME, Heard
@@ -20,6 +20,8 @@ from monitor.clock import SystemClock
 
 log = logging.getLogger(__name__)
 
+# No clock that is right says less: this program was not there yet.
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 # More than any NTP does without a step, and than an interval of anything here that a step could harm.
 TOLERANCE = timedelta(minutes=2)
 # One host alone is believed when it has said the same for so long: there may be no second one.
@@ -43,14 +45,14 @@ class Belief:
 
 
 def begin(wall: datetime, elapsed: float, last: datetime | None) -> Belief:
-    """What to believe at a start. `wall`: what the clock says; `last`: when the store was last sure of the time.
+    """What to believe at a start. `wall`: what the clock says; `last`: a time that the store knows to be over.
 
     A clock that stands far beyond that may be right: the daemon was off. One that stands before cannot be.
     """
-    running = timedelta(seconds=elapsed)
-    if last is None or wall >= last - TOLERANCE:
+    running, least = timedelta(seconds=elapsed), max(last or EARLIEST, EARLIEST)
+    if wall >= least - TOLERANCE:
         return Belief(wall - running, wall - running)
-    return Belief(last - running, wall - running, doubted_at=elapsed, least=True)
+    return Belief(least - running, wall - running, doubted_at=elapsed, least=True)
 
 
 def judge(belief: Belief, wall: datetime, elapsed: float, heard: Sequence[Heard]) -> Belief:
@@ -82,10 +84,10 @@ def _agreed(heard: Sequence[Heard], since: float) -> datetime | None:
 
 
 class TrustedClock:
-    """A Clock whose `now` does not step, for any thread. `last`: when the store was last sure of the time.
+    """A Clock whose `now` does not step, for any thread.
 
-    `changes` counts how often the wall clock came under doubt or out of it, or another time was believed. `correct` is
-    told how far the wall clock is ahead.
+    `last`: a time that the store knows to be over, None if it knows none. `correct` is told how far the wall clock is
+    ahead. `changes` counts how often the wall clock came under doubt or out of it, or another time was believed.
     """
 
     def __init__(

@@ -112,10 +112,10 @@ _FIRST = (
     """CREATE TABLE turn (
         id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",
-    # Whether a daemon runs, or ended without saying so; `unclean`: when the last such ends were noticed.
+    # `stopped`: what the wall clock said when a daemon stopped as it should; NULL while one runs, or has ended in
+    # another way. `unclean`: when the last such ends were noticed.
     """CREATE TABLE daemon (
-        id INTEGER PRIMARY KEY CHECK (id = 1), running INTEGER NOT NULL, unclean TEXT NOT NULL,
-        checksum INTEGER NOT NULL
+        id INTEGER PRIMARY KEY CHECK (id = 1), stopped INTEGER, unclean TEXT NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",
 )
 

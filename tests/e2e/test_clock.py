@@ -176,6 +176,30 @@ def test_a_start_in_1970_goes_on_from_the_last_turn(stage: Stage, daemon: Daemon
 
 
 @pytest.mark.slow
+def test_a_restart_has_the_clock_believed(stage: Stage, daemon: Daemons, wall: WallClock) -> None:
+    """Of a daemon that hears nobody outside; after a kill it goes on as it was."""
+    stage.environment["AWS_ENDPOINT_URL_CLOUDWATCH"] = "http://127.0.0.1:9"
+    process = started(stage, daemon)
+    wall.off(-DAY)
+    until(lambda: said(stage), "the page about the clock")
+    until(lambda: all(row["undelivered"] == 0 for row in status(stage)["receivers"]), "that it is noted as sent")
+    process.kill()
+    process.wait(30)
+    last = status(stage)["turn_at"]
+    process = started(stage, daemon)
+    until(lambda: status(stage)["turn_at"] > last, "a turn after the last one")
+    stopped(process)
+    assert said(stage) == [PAGE]
+    process = started(stage, daemon)
+    until(lambda: len(said(stage)) > 1, "the all-clear")
+    assert said(stage) == [PAGE, OVER]
+    more_turns(stage)
+    off = datetime.fromisoformat(status(stage)["turn_at"]) - datetime.now(UTC)
+    assert abs(off + DAY) < timedelta(minutes=1)
+    stopped(process)
+
+
+@pytest.mark.slow
 def test_what_a_daemon_from_the_future_left_behind_makes_nothing_wait(
     stage: Stage, daemon: Daemons, wall: WallClock
 ) -> None:

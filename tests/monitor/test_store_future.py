@@ -78,11 +78,14 @@ def test_periods_that_have_not_begun_go_unless_somebody_was_told(store: Store) -
 
 def test_only_an_end_without_a_mark_is_unclean(store: Store) -> None:
     with store.transaction() as tx:
+        assert endings.last_stop(tx) is None
         assert endings.begun(tx, T) == ()
-        endings.ended(tx)
+        assert endings.last_stop(tx) is None
+        endings.ended(tx, T - AHEAD)
+        assert endings.last_stop(tx) == T - AHEAD
         assert endings.begun(tx, T + S) == ()
         assert endings.begun(tx, T + 2 * S) == (T + 2 * S,)
-        endings.ended(tx)
+        endings.ended(tx, T)
         assert endings.begun(tx, T + 3 * S) == (T + 2 * S,)
         for second in range(4, 40):
             ends = endings.begun(tx, T + second * S)
