@@ -55,8 +55,7 @@ def test_what_is_owed_goes_out_now(store: Store) -> None:
     outbox.add([Notification("a/1", "oncall", T + AHEAD, said), Notification("b/1", "mail", T - S, said)])
     forget(store)
     for receiver, at in (("oncall", T), ("mail", T - S)):
-        delivery = outbox.oldest_owed(receiver)
-        assert delivery is not None
+        (delivery,) = outbox.owed(receiver)
         assert (delivery.notification.created_at, delivery.next_attempt_at) == (at, at)
 
 
