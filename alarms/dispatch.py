@@ -87,6 +87,11 @@ class Dispatcher:
         for lane in self._lanes.values():
             lane.woken.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether none of its threads has died from a bug."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def stop(self, limit: timedelta) -> None:
         """Begin nothing new and wait for what is under way; what is not over by then is owed again, as uncertain."""
         end = time.monotonic() + limit.total_seconds()

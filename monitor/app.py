@@ -23,10 +23,10 @@ from monitor import registry as sources_registry
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.cycle import Cycle, TurnReport
-from monitor.errors import ConfigError, Problem
+from monitor.errors import ConfigError, Problem, StoreError
 from monitor.facts_document import receiver_facts
 from monitor.ports import BillingSource
-from monitor.store import facts
+from monitor.store import endings, facts, future
 from monitor.store.database import Store
 from monitor.store.outbox import StoredOutbox
 
@@ -59,18 +59,25 @@ class App:
         self._stopped = False
         self._wire(config)
 
-    def turn(self, now: datetime, *, everything: bool = False) -> TurnReport:
-        """Do one turn, leave `status.json` behind; nothing once it is stopping. Raises StoreError."""
+    def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
+        """Do one turn, leave `status.json` behind; nothing once it is stopping. Raises StoreError.
+
+        `faults`: what else is wrong with the monitor.
+        """
         with self._one_at_a_time:
             if self._stopped:
                 return TurnReport(now)
             self.resting = False
             try:
-                report = self._cycle.turn(now, self._faults(), everything=everything)
+                report = self._cycle.turn(now, [*faults, *self._faults()], everything=everything)
             finally:
                 self.resting = True
             self.write_status()
         return report
+
+    def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
+        """Tell people of faults at once: the turn that should may be what fails. Raises StoreError."""
+        self._cycle.tell(now, faults)
 
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
@@ -92,10 +99,33 @@ class App:
         if runtime:
             facts.publish(Path(runtime.split(":")[0]), text)
 
-    def start(self) -> None:
-        """Owe what an earlier process left in doubt, and begin to send."""
+    def start(self) -> tuple[datetime, ...]:
+        """Owe what an earlier process left in doubt, and begin to send; when daemons before ended uncleanly."""
+        now = self._clock.now()
         self._outbox.recover()
+        unclean: tuple[datetime, ...] = ()
+        try:
+            with self._store.transaction() as tx:
+                unclean = endings.begun(tx, now)
+                future.forget(tx, self._outbox, now)
+        except StoreError as error:  # a full disk is no reason not to watch
+            log.error("That it starts could not be noted. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
         self._dispatcher.start()
+        return unclean
+
+    def time_was_set(self) -> None:
+        """Another time is believed than before: nothing waits for what was planned by the old one."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            future.forget(tx, self._outbox, now)
+        # Certificates were not valid by a wrong clock, and signatures too old.
+        self._outbox.revive(now)
+        self._dispatcher.wake()
+
+    @property
+    def alive(self) -> bool:
+        """Whether everything that sends is there."""
+        return self._dispatcher.alive
 
     def deliver(self, report: TurnReport, limit: timedelta) -> list[tuple[str, str, DeliveryState]]:
         """Send what is owed and wait for it; how each message of that turn stands then, as (id, receiver, state)."""
@@ -104,13 +134,25 @@ class App:
         self.write_status()
         return self._outbox.states({identity for identity, _ in report.notifications})
 
-    def stop(self, limit: timedelta) -> None:
-        """End the running turn and sends, then close the store."""
+    def stop(self, limit: timedelta, *, wall: datetime | None = None) -> None:
+        """End the running turn and sends, then close the store.
+
+        `wall`: what the machine's clock says, for the next daemon; with it the store is marked as left in order.
+        """
         self._stopped = True
         self._cycle.stop()
         self._dispatcher.stop(limit)
         with self._one_at_a_time:
+            if wall is not None:
+                self._note_stop(wall)
             self._store.close()
+
+    def _note_stop(self, wall: datetime) -> None:
+        try:
+            with self._store.transaction() as tx:
+                endings.ended(tx, wall)
+        except StoreError as error:
+            log.warning("That it stops in order could not be noted. error=%s", error)
 
     def replace(self, config: Config) -> None:
         """Go on with another config. Raises ConfigError, and then nothing has changed."""

@@ -33,6 +33,10 @@ class SystemClock:
         """Seconds since some past instant."""
         return time.monotonic()
 
+    def elapsed(self) -> float:
+        """The same, with the time that the machine was suspended; it can neither be set nor step."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
 
 class FixedClock:
     """Stands at one instant until it is moved: `--as-of`, the demo, tests."""

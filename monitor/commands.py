@@ -32,10 +32,11 @@ def demo(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
     from monitor import logs, signals
+    from monitor.store import endings, facts
     from monitor.store.mending import open_mended
 
     signals.hold()
-    config, clock = _config(options), SystemClock()
+    config = _config(options)
     redactor = logs.set_up(logging.INFO, config)
 
     def load_again() -> Config:
@@ -43,12 +44,16 @@ def run(options: argparse.Namespace) -> int:
         redactor.add(*logs.secrets_in(again))
         return again
 
-    store, damaged = open_mended(_state_dir(options), clock.now())
+    store, damaged = open_mended(_state_dir(options), SystemClock().now())
     with store:
         # After the lock is held: a second daemon must learn at once that it is one too many.
         from monitor.app import App
         from monitor.daemon import Daemon
+        from monitor.trusted_clock import TrustedClock
 
+        with store.read() as connection:
+            # Whoever stops and starts a daemon that doubts the clock has looked at it.
+            clock = TrustedClock(endings.last_stop(connection) or facts.last_turn(connection))
         return Daemon(App(config, store, clock, damaged), load_again, clock).run()
 
 

@@ -103,6 +103,12 @@ class Cycle:
         """Let a running turn end without waiting for sources; from another thread."""
         self._collector.stop()
 
+    def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
+        """Tell of faults without a turn, which may be what fails. Raises StoreError."""
+        with self._store.transaction() as tx:
+            self._evaluator.tell(tx, now, faults)
+        self._changed()
+
     def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
         """Do one turn as of `now`. `everything`: read sources that are not due yet too, and wait for all of them.
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.schedulers.background import BackgroundScheduler
-
+from alarms.faults import Fault
+from alarms.model import Severity
+from alarms.words import duration_text
 from monitor import signals, systemd
 from monitor.app import App
-from monitor.clock import Clock
+from monitor.clock import to_text
 from monitor.config import Config
 from monitor.errors import ConfigError, ExitCode, OutsideError, StoreError
+from monitor.schedule import Schedule
+from monitor.trusted_clock import Belief, TrustedClock
 
 log = logging.getLogger(__name__)
 
@@ -24,31 +26,31 @@ _LOOK_S = 15.0
 _PROGRESS_LIMIT_S = 150.0
 # systemd waits 30 s after SIGTERM before it kills (TimeoutStopSec); a send may take up to its own deadline.
 _STOP_S = 20.0
+# One kill is bad luck; so many within so long are a fault that a person should see.
+_UNCLEAN_ENDS, _UNCLEAN_WITHIN = 2, timedelta(hours=1)
 
 
 class Daemon:
     """Runs until SIGTERM or SIGINT; SIGHUP reloads the config."""
 
-    def __init__(self, app: App, load: Callable[[], Config], clock: Clock) -> None:
+    def __init__(self, app: App, load: Callable[[], Config], clock: TrustedClock) -> None:
         self._app = app
         self._load = load
         self._clock = clock
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC",
-            # A late run is better than a lost one, and one run makes up for all that were missed (a suspended
-            # laptop): APScheduler would drop a run that is more than a second late.
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
+        self._schedule = Schedule(clock, self._on_failed_job)
+        self._unclean: tuple[datetime, ...] = ()
+        self._broken = False
+        self._changes = clock.changes
 
     def run(self) -> int:
         """Block until told to stop; the exit code."""
         signals.hold()
-        self._app.start()
-        self._scheduler.add_listener(self._on_turn_error, EVENT_JOB_ERROR)
+        self._unclean = self._app.start()
+        self._tell(_unclean_ends(self._unclean, self._clock.now()))
         self._schedule_turns()
         look = min(_LOOK_S, (systemd.watchdog_seconds() or _LOOK_S * 3) / 3)
-        self._scheduler.add_job(self._look, "interval", seconds=look, id="look")
-        self._scheduler.start()
+        self._schedule.every(look, self._look, "look")
+        self._schedule.start()
         systemd.notify(READY="1", STATUS="first turn under way")
         log.info("Watching. sources=%d budgets=%d", len(self._app.config.sources), len(self._app.config.budgets))
         while signals.wait() == signal.SIGHUP:
@@ -56,33 +58,48 @@ class Daemon:
         return self._stop()
 
     def _schedule_turns(self) -> None:
-        self._scheduler.add_job(
-            self._turn,
-            "interval",
-            seconds=self._app.config.monitor.poll.total_seconds(),
-            id="turn",
-            replace_existing=True,
-            next_run_time=self._clock.now(),
-        )
+        self._schedule.every(self._app.config.monitor.poll.total_seconds(), self._turn, "turn", at_once=True)
 
     def _turn(self) -> None:
-        report = self._app.turn(self._clock.now())
+        now, belief = self._clock.look()
+        changes = self._clock.changes
+        if changes != self._changes:
+            self._app.time_was_set()
+            self._changes = changes
+        faults = [*_clock_faults(belief, now), *_unclean_ends(self._unclean, now)]
+        report = self._app.turn(now, faults)
+        self._broken = False
         systemd.notify(STATUS=report.summary)
         self._app.heartbeat(report)
 
-    def _on_turn_error(self, event: JobExecutionEvent) -> None:
+    def _on_failed_job(self, job: str, error: BaseException) -> None:
         # Not fed any more, the watchdog restarts us; without systemd the next turn tries again.
-        log.error("A job failed. job=%s error=%s", event.job_id, type(event.exception).__name__)
+        log.error("A job failed. job=%s error=%s", job, type(error).__name__)
+        if not isinstance(error, StoreError):  # whose troubles may pass; a defect of ours is worth a new process
+            self._broken = True
+            self._tell([_defect(error)])
+
+    def _tell(self, faults: Sequence[Fault]) -> None:
+        if not faults:
+            return
+        try:
+            self._app.tell(self._clock.now(), faults)
+        except StoreError as error:
+            log.error("People could not be told. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
 
     def _look(self) -> None:
         """Feed the watchdog if turns do finish. It runs on the scheduler's own threads, so it proves these too."""
         silent_for = self._clock.monotonic() - self._app.last_progress
         resting = self._app.resting
         limit = _PROGRESS_LIMIT_S + (self._app.config.monitor.poll.total_seconds() if resting else 0)
-        if silent_for < limit:
-            systemd.notify(WATCHDOG="1")
-        else:
+        if silent_for >= limit:
             log.critical("No turn makes progress. seconds=%d", silent_for)
+        elif self._broken:
+            log.critical("The last turn failed from a defect.")
+        elif not (self._app.alive and self._schedule.alive):
+            log.critical("A thread has died from a defect.")
+        else:
+            systemd.notify(WATCHDOG="1")
 
     def _reload_config(self) -> None:
         systemd.notify(RELOADING="1")
@@ -100,7 +117,39 @@ class Daemon:
     def _stop(self) -> int:
         log.info("Stopping.")
         systemd.notify(STOPPING="1")
-        self._scheduler.pause()
-        self._app.stop(timedelta(seconds=_STOP_S))
-        self._scheduler.shutdown(wait=False)
+        self._schedule.pause()
+        self._app.stop(timedelta(seconds=_STOP_S), wall=self._clock.wall())
+        self._schedule.stop()
         return ExitCode.OK
+
+
+def _clock_faults(belief: Belief, now: datetime) -> list[Fault]:
+    if belief.doubted_at is None:
+        return []
+    off = belief.wall - belief.start
+    ahead = "ahead of" if off > timedelta(0) else "behind"
+    detail = (
+        f"It says {to_text((now + off).replace(microsecond=0))}, {duration_text(abs(off))} {ahead} the time that the "
+        f"monitor goes on with, {to_text(now.replace(microsecond=0))}. Set the clock, and this ends by itself. If the "
+        "clock is right, the monitor believes it as soon as two hosts that it talks to say so, or after a restart."
+    )
+    return [Fault("clock", "wrong", Severity.CRITICAL, "The clock of the monitor's machine is wrong", detail)]
+
+
+def _unclean_ends(ends: tuple[datetime, ...], now: datetime) -> list[Fault]:
+    recent = [end for end in ends if now - end < _UNCLEAN_WITHIN]
+    if len(recent) < _UNCLEAN_ENDS:
+        return []
+    detail = (
+        f"It was killed or hung {len(recent)} times within an hour, and was started again. Nothing that was owed is "
+        "lost. See why: `journalctl -u cloud-budget-monitor`."
+    )
+    return [Fault("monitor", "ending uncleanly", Severity.WARNING, "The monitor keeps ending uncleanly", detail)]
+
+
+def _defect(error: BaseException) -> Fault:
+    detail = (
+        f"A turn failed from a defect of this program ({type(error).__name__}), so that no budget may be judged. It is "
+        "tried again with the next turn. See the log: `journalctl -u cloud-budget-monitor`."
+    )
+    return Fault("monitor", "failing from a defect", Severity.CRITICAL, "The monitor fails from a defect", detail)

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
 from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
-from alarms.state import Situation, Step, advance, retire
+from alarms.state import Situation, Step, Told, advance, retire
 from monitor import facts_document
 from monitor.clock import from_text
 from monitor.config.model import Config
@@ -95,6 +96,14 @@ class Evaluator:
         self._outbox.add(step.notifications)
         facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults), ensure_ascii=False))
         return step
+
+    def tell(self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault]) -> None:
+        """Store the alarms of these faults and owe their messages, whatever else there is to judge."""
+        wanted = {fault.key: fault for fault in faults}
+        previous = {key: alarm for key, alarm in alarm_states.load_open(tx).items() if key in wanted}
+        step = advance_faults(wanted, previous, self._audience(partial(told, tx)), now)
+        alarm_states.save(tx, step.alarms, step.transitions)
+        self._outbox.add(step.notifications)
 
     def _look(self, tx: sqlite3.Connection, now: datetime, awaited: Collection[str]) -> _Scene:
         clocks = facts.read_clocks(tx)
@@ -188,11 +197,11 @@ class Evaluator:
 
     def _faults(self, scene: _Scene, faults: Sequence[Fault]) -> Step:
         previous = {a.key: a for alarms in scene.open_alarms.values() for a in alarms if a.key.period_start is None}
-        audience = Audience(
-            receivers={s: tuple(r for r in self._config.monitor.receivers if self._hears(r, s)) for s in Severity},
-            told=scene.told,
-        )
-        return advance_faults({fault.key: fault for fault in faults}, previous, audience, scene.now)
+        return advance_faults({fault.key: fault for fault in faults}, previous, self._audience(scene.told), scene.now)
+
+    def _audience(self, told: Told) -> Audience:
+        receivers = {s: tuple(r for r in self._config.monitor.receivers if self._hears(r, s)) for s in Severity}
+        return Audience(receivers=receivers, told=told)
 
     def _hears(self, receiver: str, severity: Severity) -> bool:
         return self._admitted[receiver] <= severity.rank

@@ -6,10 +6,13 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 
 from alarms.errors import OutsideError
 from alarms.secrets import Redactor, Secret, quiet_sdk_logs, secrets_of
 from monitor.config.model import Config
+
+log = logging.getLogger(__name__)
 
 # Secrets that the SDKs take from the environment themselves.
 _IN_THE_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -26,6 +29,7 @@ def set_up(level: int, config: Config) -> Redactor:
     for handler in logging.getLogger().handlers:
         handler.addFilter(redactor)
     quiet_sdk_logs()
+    threading.excepthook = _log_death
     return redactor
 
 
@@ -40,3 +44,10 @@ def secrets_in(config: Config) -> list[Secret]:
         with contextlib.suppress(OutsideError):
             secrets.append(reference.resolve())
     return secrets
+
+
+def _log_death(died: threading.ExceptHookArgs) -> None:
+    """Python itself would write the exception to stderr as it is."""
+    if died.exc_value is not None and died.exc_type is not SystemExit:
+        name = died.thread.name if died.thread else "unknown"
+        log.critical("A thread has died from a defect. thread=%s", name, exc_info=died.exc_value)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from alarms.clients import dates
 from alarms.clients.aws_answers import guard
 from alarms.clients.http import parse_retry_after
 from alarms.errors import (
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 # One read may take this long; the whole call has a deadline of its own (`within`).
 _CONNECT_S, _READ_S = 5, 10
+# The name of our own way to sign, among those of botocore; how it writes the time.
+_CORRECTED, _TIMESTAMP = "v4-corrected", "%Y%m%dT%H%M%SZ"
 # The IAM action where it is not plain from the operation's name.
 _ACTIONS = {
     "GetMetricData": "cloudwatch:GetMetricData",
@@ -125,8 +129,10 @@ def make_client(
             raise PermanentError(
                 f"AWS {service}: the endpoint URL is not a valid URL, expected https://host"
             ) from error
-        guard(client)
-        return client
+    guard(client)
+    _note_dates(client)
+    _sign_at_the_right_time(client)
+    return client
 
 
 @contextmanager
@@ -146,6 +152,42 @@ def translate(error: Exception) -> OutsideError:
     from botocore.exceptions import ClientError
 
     return _refused(error) if isinstance(error, ClientError) else _not_answered(error)
+
+
+def _note_dates(client: Any) -> None:
+    """Keep the date of every answer, refusals too."""
+    host = urlsplit(client.meta.endpoint_url).netloc
+
+    def note(response_dict: Any, **_: Any) -> None:
+        if response_dict is not None:
+            headers = response_dict["headers"]
+            dates.note(host, headers.get("date"), cached="age" in headers)
+
+    client.meta.events.register("response-received", note)
+
+
+def _sign_at_the_right_time(client: Any) -> None:
+    """AWS refuses what was signed more than a few minutes ago or ahead: leave the error of a wrong clock out."""
+
+    def choose(signature_version: str, **_: Any) -> str | None:
+        return _CORRECTED if signature_version == "v4" and dates.ahead() else None
+
+    _corrected_signing()
+    client.meta.events.register("choose-signer", choose)
+
+
+@cache
+def _corrected_signing() -> None:
+    from botocore.auth import AUTH_TYPE_MAPS, SigV4Auth
+
+    class Corrected(SigV4Auth):
+        def _modify_request_before_signing(self, request: Any) -> None:
+            # The first that is done after the time was taken; from here on all of it goes by this text.
+            taken = datetime.strptime(request.context["timestamp"], _TIMESTAMP).replace(tzinfo=UTC)
+            request.context["timestamp"] = (taken - dates.ahead()).strftime(_TIMESTAMP)
+            super()._modify_request_before_signing(request)  # type: ignore[misc]  # the types leave private names out
+
+    AUTH_TYPE_MAPS[_CORRECTED] = Corrected
 
 
 def _refused(error: ClientError) -> OutsideError:

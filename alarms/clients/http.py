@@ -13,11 +13,11 @@ import ssl
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from alarms.clients import dates
 from alarms.clients.sockets import Deadline, connect
 from alarms.errors import PermanentError, TemporaryError
 
@@ -123,7 +123,7 @@ def parse_retry_after(value: str | None, date: str | None) -> timedelta | None:
     text = (value or "").strip()
     if re.fullmatch(r"\d{1,9}", text, re.ASCII):
         return min(timedelta(seconds=int(text)), _LONGEST_WAIT)
-    until, answered = _http_date(text), _http_date(date or "")
+    until, answered = dates.parse(text), dates.parse(date or "")
     if until is None or answered is None:
         return None
     return min(max(until - answered, timedelta(0)), _LONGEST_WAIT)
@@ -206,6 +206,7 @@ def _exchange(
         raise _no_answer(target.host, deadline, error, uncertain=sent) from error
     finally:
         client.close()
+    dates.note(f"{target.host}:{target.port}", answer.getheader("Date"), cached=answer.getheader("Age") is not None)
     retry_after = parse_retry_after(answer.getheader("Retry-After"), answer.getheader("Date"))
     return Response(answer.status, data, retry_after)
 
@@ -229,11 +230,3 @@ def _no_answer(who: str, deadline: Deadline, error: Exception, *, uncertain: boo
     late = deadline.expired or isinstance(error, TimeoutError)
     what = f"did not answer within {deadline.seconds:g} s" if late else "broke off without a whole answer"
     return TemporaryError(f"{who} {what}", uncertain=uncertain)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -68,6 +69,17 @@ def save(tx: sqlite3.Connection, alarms: Iterable[Alarm], transitions: Iterable[
     (last,) = tx.execute("SELECT coalesce(max(id), 0) FROM transition").fetchone()
     for number, transition in enumerate(transitions, start=last + 1):
         tx.execute(_TRANSITION.insert, _TRANSITION.seal(number, *_transition_columns(transition)))
+
+
+def forget_the_future(tx: sqlite3.Connection, now: datetime, latest: datetime) -> None:
+    """Undo what a clock that was ahead did: periods that have not begun go, and what was told later was told now.
+
+    One that fires there stays: somebody has heard of it, and is owed its end.
+    """
+    condition = "period_start > ? AND status <> 'FIRING'"
+    tx.execute(f"DELETE FROM alarm WHERE {condition}", (to_micros(latest),))  # noqa: S608 - a constant of ours
+    told = _alarms(tx, f"WHERE {_OPEN} AND last_told > ?", to_micros(latest))
+    save(tx, (replace(alarm, last_told=now) for alarm in told.values()))
 
 
 def _alarms(connection: sqlite3.Connection, condition: str, *values: Value) -> dict[AlarmKey, Alarm]:

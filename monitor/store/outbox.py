@@ -170,6 +170,12 @@ class StoredOutbox:
                 if row.receiver in dead and row.next_attempt_at > to_micros(now):
                     write(tx, replace(row, next_attempt_at=to_micros(now)))
 
+    def forget_the_future(self, now: datetime, latest: datetime) -> None:
+        """What is owed and was made after `latest`, by a clock that was ahead, was made now and may go out now."""
+        with self._store.transaction() as tx:
+            for row in select(tx, f"WHERE {_OWED} AND created_at > ?", to_micros(latest)):
+                write(tx, replace(row, created_at=to_micros(now), next_attempt_at=to_micros(now)))
+
     def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
         """(id, receiver, state) of these messages, in the order in which they were owed.
 

@@ -112,6 +112,11 @@ _FIRST = (
     """CREATE TABLE turn (
         id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",
+    # `stopped`: what the wall clock said when a daemon stopped as it should; NULL while one runs, or has ended in
+    # another way. `unclean`: when the last such ends were noticed.
+    """CREATE TABLE daemon (
+        id INTEGER PRIMARY KEY CHECK (id = 1), stopped INTEGER, unclean TEXT NOT NULL, checksum INTEGER NOT NULL
+    ) STRICT""",
 )
 
 # Migration n brings a store of version n to version n + 1 (PRAGMA user_version).

@@ -14,7 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore import auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
+from alarms.clients import dates
 from alarms.clients.aws import AwsSettings, make_client, translated
 from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError
 from tests.fakes.fault_server import FaultServer, reset_unanswered
@@ -220,6 +224,24 @@ def test_timestamps_are_utc(stub: Stub) -> None:
     answer = client.get_metric_data(MetricDataQueries=[], StartTime=0, EndTime=1)
     assert answer["MetricDataResults"][0]["Timestamps"] == [datetime(2020, 6, 1, tzinfo=UTC)]
     assert answer["MetricDataResults"][0]["Timestamps"][0].tzinfo is UTC
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=3652), timedelta(hours=-1)])
+def test_requests_are_signed_at_the_right_time_by_a_clock_that_is_known_to_be_wrong(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    right = datetime(2026, 11, 23, 18, tzinfo=UTC)
+    monkeypatch.setattr(auth, "get_current_datetime", lambda: (right + ahead).replace(tzinfo=None))
+    monkeypatch.setattr(dates, "_ahead", ahead)
+    list_metrics(stub.url)()
+    (asked,) = stub.asked
+    assert asked["X-Amz-Date"] == "20261123T180000Z"
+    monkeypatch.setattr(auth, "get_current_datetime", lambda: right.replace(tzinfo=None))
+    signed = asked["Authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    headers = {name: value for name, value in asked.items() if name.lower() in signed and name != "X-Amz-Date"}
+    again = AWSRequest("POST", f"{stub.url}/", headers=headers, data=asked["body"])
+    auth.SigV4Auth(Credentials("AKIACANARY", SECRET), "monitoring", "us-east-1").add_auth(again)
+    assert again.headers["Authorization"] == asked["Authorization"], "as botocore itself signs at that time"
 
 
 def test_endpoint_variables_are_honoured(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -394,3 +394,28 @@ def test_a_full_disk_keeps_no_breach_from_being_told_and_repeats_nothing(
         dispatcher.stop(LIMIT)
     assert ids(oncall.taken) == ["e1/l80/1", "e1/l80/2"]
     assert outbox.owed("oncall") == []
+
+
+@pytest.mark.parametrize(("ahead", "waits"), [(timedelta(days=1, hours=2), True), (timedelta(days=2), False)])
+def test_nothing_waits_for_longer_than_anybody_can_have_asked(
+    outbox: StoredOutbox, clock: FixedClock, ahead: timedelta, waits: bool
+) -> None:
+    outbox.add([message()])
+    outbox.later(owed(outbox), T + ahead, "planned by a clock that was ahead", uncertain=False)
+    oncall = Accepting()
+    Dispatcher(outbox, {"oncall": oncall}, clock.now).run_until_idle(LIMIT)
+    assert ids(oncall.taken) == ([] if waits else ["e1/l80/1"])
+
+
+def test_a_lane_that_has_died_shows(outbox: StoredOutbox, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(threading, "excepthook", lambda died: None)
+    dispatcher = Dispatcher(outbox, {"oncall": Accepting()}, clock.now)
+    dispatcher.start()
+    assert dispatcher.alive
+    monkeypatch.setattr(dispatcher, "_serve", defect)
+    dispatcher.wake()
+    wait_until(lambda: not dispatcher.alive)
+    dispatcher.stop(LIMIT)

@@ -77,13 +77,14 @@ def test_a_hanging_source_does_not_hold_up_the_others(hang: threading.Event) -> 
         hang.wait()
         return BATCH
 
-    collector = Collector(silence_limit_s=0.5)
+    limit_s = 3.0
+    collector = Collector(silence_limit_s=limit_s, patience_s=60)
     stream = collector.collect(
         {Source(f"hung {n}", wait): (WINDOW,) for n in range(39)} | {Source("fine", lambda: BATCH): (WINDOW,)}
     )
     began = time.monotonic()
     assert next(stream).source == "fine"
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < limit_s
     given_up = list(stream)
     assert len(given_up) == 39
     assert all("no answer within" in str(fetched.error) for fetched in given_up)
