@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,7 @@ _CLOCK = Table(
     "source_clock",
     (
         *("name", "first_attempt", "last_attempt", "last_poll", "data_as_of", "failures", "next_attempt_at"),
-        *("access", "missing", "error", "filled_since"),
+        *("access", "missing", "error", "filled_since", "kept_since", "kept_until"),
     ),
 )
 _API_USE = Table("api_use", ("source", "month", "calls", "cost_usd"), key=2)
@@ -34,6 +34,7 @@ class SourceClock:
     """When a source was asked, when it last answered completely (`last_poll`), and how it failed since.
 
     `failures`: in a row. `filled_since`: how far back the ledger is filled from it. `access` False: it refused us.
+    `kept_since`, `kept_until`: between them all is there from a backup, and is not filled in again.
     """
 
     name: str
@@ -47,6 +48,21 @@ class SourceClock:
     missing: tuple[str, ...] = ()
     error: str | None = None
     filled_since: datetime | None = None
+    kept_since: datetime | None = None
+    kept_until: datetime | None = None
+
+    def lacks(self, since: datetime, until: datetime) -> bool:
+        """Whether this stretch is not among what a backup has brought."""
+        if self.kept_since is None or self.kept_until is None:
+            return True
+        return since < self.kept_since or until > self.kept_until
+
+    def filled(self, since: datetime) -> SourceClock:
+        """The ledger is filled back to there; what a backup has brought before that follows on."""
+        since = min(since, self.filled_since or since)
+        if self.kept_since is None or self.kept_until is None or since > self.kept_until:
+            return replace(self, filled_since=since)
+        return replace(self, filled_since=min(since, self.kept_since), kept_since=None, kept_until=None)
 
 
 def write_facts(tx: sqlite3.Connection, document: str) -> None:
@@ -85,6 +101,8 @@ def write_clock(tx: sqlite3.Connection, clock: SourceClock) -> None:
         json.dumps(clock.missing),
         clock.error,
         to_micros_or_none(clock.filled_since),
+        to_micros_or_none(clock.kept_since),
+        to_micros_or_none(clock.kept_until),
     )
     tx.execute(_CLOCK.replace, _CLOCK.seal(*columns))
 
@@ -140,7 +158,7 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _to_clock(row: tuple[object, ...]) -> SourceClock:
     name, first_attempt, last_attempt, last_poll, data_as_of, failures, *rest = _CLOCK.verified(row)
-    next_attempt_at, access, missing, error, filled_since = rest
+    next_attempt_at, access, missing, error, filled_since, kept_since, kept_until = rest
     return SourceClock(
         name=name,
         first_attempt=from_micros_or_none(first_attempt),
@@ -153,4 +171,6 @@ def _to_clock(row: tuple[object, ...]) -> SourceClock:
         missing=tuple(json.loads(missing)),
         error=error,
         filled_since=from_micros_or_none(filled_since),
+        kept_since=from_micros_or_none(kept_since),
+        kept_until=from_micros_or_none(kept_until),
     )
