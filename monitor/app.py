@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from monitor import registry as sources_registry
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.cycle import Cycle, TurnReport
+from monitor.disk import Disk
 from monitor.errors import ConfigError, Problem, StoreError
 from monitor.facts_document import receiver_facts
 from monitor.ports import BillingSource
@@ -39,12 +41,9 @@ _COLLECT_EVERY = 10_000
 
 
 class App:
-    """Everything that runs, wired together. `last_progress` is the clock's monotonic time of the last sign of life.
+    """Everything that runs, wired together. `last_progress` is the clock's monotonic time of the last sign of life."""
 
-    `damaged`: where an earlier store was put because it could not be trusted any more.
-    """
-
-    def __init__(self, config: Config, store: Store, clock: Clock, damaged: Path | None = None) -> None:
+    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
         gc.set_threshold(_COLLECT_EVERY)
         self.config = config
         self.last_progress = clock.monotonic()
@@ -53,7 +52,7 @@ class App:
         self._clock = clock
         self._outbox = StoredOutbox(store)
         self._broken_config: str | None = None
-        self._damaged = damaged
+        self._disk = Disk(store)
         self._one_at_a_time = threading.Lock()
         self._publishing = threading.Lock()
         self._stopped = False
@@ -69,7 +68,7 @@ class App:
                 return TurnReport(now)
             self.resting = False
             try:
-                report = self._cycle.turn(now, [*faults, *self._faults()], everything=everything)
+                report = self._disk.bear(now, partial(self._turn, now, faults, everything=everything))
             finally:
                 self.resting = True
             self.write_status()
@@ -78,6 +77,16 @@ class App:
     def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
         """Tell people of faults at once: the turn that should may be what fails. Raises StoreError."""
         self._cycle.tell(now, faults)
+
+    def back_up(self) -> None:
+        """Make a backup of the store if the last one is a day old; what keeps from it is told with the next turn."""
+        self._disk.back_up(self._clock.now())
+
+    def _turn(self, now: datetime, faults: Sequence[Fault], *, everything: bool) -> TurnReport:
+        def all_faults() -> list[Fault]:
+            return [*faults, *self._faults(), *self._disk.faults(now)]
+
+        return self._cycle.turn(now, all_faults, everything=everything)
 
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
@@ -94,15 +103,14 @@ class App:
         # Messages go out between turns.
         document["receivers"] = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
         text = json.dumps(document, ensure_ascii=False)
-        facts.publish(self._store.directory, text)
-        runtime = os.environ.get("RUNTIME_DIRECTORY")
-        if runtime:
-            facts.publish(Path(runtime.split(":")[0]), text)
+        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        for directory in (self._store.directory, *([Path(runtime)] if runtime else [])):
+            self._disk.publish(directory, text)
 
     def start(self) -> tuple[datetime, ...]:
         """Owe what an earlier process left in doubt, and begin to send; when daemons before ended uncleanly."""
         now = self._clock.now()
-        self._outbox.recover()
+        self._store.persist(self._outbox.recover)
         unclean: tuple[datetime, ...] = ()
         try:
             with self._store.transaction() as tx:
@@ -129,7 +137,7 @@ class App:
 
     def deliver(self, report: TurnReport, limit: timedelta) -> list[tuple[str, str, DeliveryState]]:
         """Send what is owed and wait for it; how each message of that turn stands then, as (id, receiver, state)."""
-        self._outbox.recover()
+        self._store.persist(self._outbox.recover)
         self._dispatcher.run_until_idle(limit)
         self.write_status()
         return self._outbox.states({identity for identity, _ in report.notifications})
@@ -140,6 +148,7 @@ class App:
         `wall`: what the machine's clock says, for the next daemon; with it the store is marked as left in order.
         """
         self._stopped = True
+        self._disk.stop()
         self._cycle.stop()
         self._dispatcher.stop(limit)
         with self._one_at_a_time:
@@ -182,8 +191,8 @@ class App:
 
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config
-        self._outbox.retire(notifiers)
-        self._outbox.revive(self._clock.now())
+        self._store.persist(partial(self._outbox.retire, notifiers))
+        self._store.persist(partial(self._outbox.revive, self._clock.now()))
         self._dispatcher = Dispatcher(
             self._outbox,
             notifiers,
@@ -213,10 +222,6 @@ class App:
         if self._broken_config is not None:
             title = "The new config is broken, the old one stays"
             faults.append(Fault("config", "broken", Severity.CRITICAL, title, self._broken_config))
-        if self._damaged is not None:
-            title = "The store was damaged; a new one was begun"
-            detail = f"Charges are read anew from the sources; the old one is kept as {self._damaged}."
-            faults.append(Fault("store", "damaged", Severity.CRITICAL, title, detail))
         return faults
 
 

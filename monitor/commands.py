@@ -44,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
         redactor.add(*logs.secrets_in(again))
         return again
 
-    store, damaged = open_mended(_state_dir(options), SystemClock().now())
-    with store:
+    with open_mended(_state_dir(options), SystemClock().now()) as store:
         # After the lock is held: a second daemon must learn at once that it is one too many.
         from monitor.app import App
         from monitor.daemon import Daemon
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         with store.read() as connection:
             # Whoever stops and starts a daemon that doubts the clock has looked at it.
             clock = TrustedClock(endings.last_stop(connection) or facts.last_turn(connection))
-        return Daemon(App(config, store, clock, damaged), load_again, clock).run()
+        return Daemon(App(config, store, clock), load_again, clock).run()
 
 
 def once(options: argparse.Namespace) -> int:
@@ -68,8 +67,7 @@ def once(options: argparse.Namespace) -> int:
     now = clock.now()
     config = _config(options)
     logs.set_up(logging.ERROR, config)
-    store, damaged = open_mended(_state_dir(options), now)
-    with store:
+    with open_mended(_state_dir(options), now) as store:
         from monitor.app import App
 
         with store.read() as connection:
@@ -79,11 +77,15 @@ def once(options: argparse.Namespace) -> int:
                 f"--as-of {to_text(now)} lies before the last turn, {to_text(last)}: the past cannot be judged again; "
                 "use a later time or another --state-dir"
             )
-        app = App(config, store, clock, damaged)
+        app = App(config, store, clock)
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
+        app.back_up()
+        unstored = store.trouble if store.in_memory else None
     _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))
-    return ExitCode.OK if report.no_failure else ExitCode.TEMPORARY
+    if unstored is not None:
+        sys.stderr.write(f"monitor: nothing of this was stored, and it will be told again: {unstored[1]}\n")
+    return ExitCode.OK if report.no_failure and unstored is None else ExitCode.TEMPORARY
 
 
 def check_config(options: argparse.Namespace) -> int:

@@ -10,23 +10,26 @@ import logging
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from alarms.errors import AccessError, OutsideError, TemporaryError, UnreachableError
 from alarms.faults import Fault
-from alarms.model import Transition
-from monitor.clock import to_text
 from monitor.collect import Collector, Fetched
 from monitor.config.model import Config
 from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
 from monitor.model import Batch, Window
 from monitor.ports import BillingSource, SourceDefaults
-from monitor.store import charges, facts
+from monitor.store import charges, facts, mended
 from monitor.store.database import Store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
+from monitor.turn_report import SourceReport, TurnReport
+
+__all__ = ["Cycle", "Faults", "SourceReport", "TurnReport"]
 
 log = logging.getLogger(__name__)
 
@@ -37,42 +40,9 @@ _REST = "the rest of a long read"
 # A year's messages and a bit, so that this November can be held against the last.
 _REMEMBERED = timedelta(days=400)
 
-
-@dataclass(slots=True)
-class SourceReport:
-    """What a turn did with one source."""
-
-    name: str
-    ok: bool = True
-    charges: int = 0
-    rejected: int = 0
-    missing: tuple[str, ...] = ()
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class TurnReport:
-    """What a turn did; `notifications` are ids with their receivers.
-
-    `unread`: sources whose last read failed, lacked parts or never was, whether or not it was in this turn.
-    """
-
-    turn: datetime
-    sources: dict[str, SourceReport] = field(default_factory=dict)
-    transitions: list[Transition] = field(default_factory=list)
-    notifications: list[tuple[str, str]] = field(default_factory=list)
-    unread: tuple[str, ...] = ()
-
-    @property
-    def no_failure(self) -> bool:
-        """Whether every source that was asked in this turn answered."""
-        return all(source.ok for source in self.sources.values())
-
-    @property
-    def summary(self) -> str:
-        """One line for systemd's STATUS."""
-        unread = f"; not read: {', '.join(self.unread)}" if self.unread else ""
-        return f"last turn {to_text(self.turn)}{unread}"
+T = TypeVar("T")
+# Asked for in each transaction: what is wrong with the disk may have come to light a moment ago.
+Faults = Callable[[], Sequence[Fault]]
 
 
 class Cycle:
@@ -105,11 +75,15 @@ class Cycle:
 
     def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
         """Tell of faults without a turn, which may be what fails. Raises StoreError."""
-        with self._store.transaction() as tx:
-            self._evaluator.tell(tx, now, faults)
+
+        def work() -> None:
+            with self._store.transaction() as tx:
+                self._evaluator.tell(tx, now, faults)
+
+        self._store.persist(work)
         self._changed()
 
-    def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
+    def turn(self, now: datetime, faults: Faults = tuple, *, everything: bool = False) -> TurnReport:
         """Do one turn as of `now`. `everything`: read sources that are not due yet too, and wait for all of them.
 
         Otherwise a turn is over after one poll: what hangs holds up no other source's next read, and is heard in a
@@ -132,8 +106,7 @@ class Cycle:
             self._take_in(fetched, report, now, faults, awaited=awaited, whole=not halfway)
             self._progressed()
         if awaited or not report.sources:
-            with self._store.transaction() as tx:
-                self._finish(tx, report, now, faults)
+            self._commit(report, partial(self._finish, report=report, now=now, faults=faults))
             self._changed()
             self._progressed()
         return report
@@ -145,15 +118,27 @@ class Cycle:
             for name, source in self._sources.items():
                 clock = clocks.get(name) or SourceClock(name)
                 if everything or _is_due(clock, now):
-                    work[source] = source.windows(now, charges.meters(tx, name), clock.filled_since)
+                    windows = source.windows(now, charges.meters(tx, name), clock.filled_since)
+                    work[source] = [one for one in windows if clock.lacks(one.period.start, one.period.end)]
         return work
+
+    def _commit(self, report: TurnReport, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` in one transaction; once more on what the store goes on with when the disk refuses it."""
+        transitions, notifications = len(report.transitions), len(report.notifications)
+
+        def attempt() -> T:
+            del report.transitions[transitions:], report.notifications[notifications:]
+            with self._store.transaction() as tx:
+                return work(tx)
+
+        return self._store.persist(attempt)
 
     def _take_in(
         self,
         fetched: Fetched,
         report: TurnReport,
         now: datetime,
-        faults: Sequence[Fault],
+        faults: Faults,
         *,
         awaited: Collection[str],
         whole: bool,
@@ -164,15 +149,19 @@ class Cycle:
         nothing may be concluded yet.
         """
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
+
+        def book(tx: sqlite3.Connection) -> tuple[SourceClock, SourceClock]:
+            clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
+            moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
+            facts.write_clock(tx, moved_on)
+            if not awaited:
+                self._finish(tx, report, now, faults)
+            elif fetched.running and whole:
+                self._evaluate(tx, report, now, faults, awaited)
+            return clock, moved_on
+
         try:
-            with self._store.transaction() as tx:
-                clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
-                moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
-                facts.write_clock(tx, moved_on)
-                if not awaited:
-                    self._finish(tx, report, now, faults)
-                elif fetched.running and whole:
-                    self._evaluate(tx, report, now, faults, awaited)
+            clock, moved_on = self._commit(report, book)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
@@ -202,6 +191,8 @@ class Cycle:
             raise BadDataError("it answered without its newest data, which it had published before")
         if not fetched.running and batch.rest is None and window.part is None:
             batch = _without_what_was_booked_otherwise(tx, clock.name, batch, window)
+        if window.meters and not charges.meters(tx, clock.name):
+            raise BadDataError("it had been asked for less than is missing since the store was mended")
         booked = charges.replace(tx, clock.name, batch, now)
         if batch.rejected and booked.fallen:
             raise BadDataError("it answered with unusable readings where it had given figures before")
@@ -211,7 +202,7 @@ class Cycle:
         facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
         if batch.rest is not None:
             return replace(clock, missing=(_REST,)) if fetched.running else clock
-        clock = replace(clock, filled_since=min(clock.filled_since or window.period.start, window.period.start))
+        clock = clock.filled(window.period.start)
         if not fetched.running:
             return clock
         clock = replace(clock, last_attempt=now, failures=0, unreachable=0, access=True)
@@ -227,7 +218,7 @@ class Cycle:
             error=None,
         )
 
-    def _finish(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+    def _finish(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Faults) -> None:
         """What only time does: periods end, data grows stale, old messages are forgotten."""
         last = facts.last_turn(tx)
         if last is not None and last.date() != now.date():
@@ -236,13 +227,15 @@ class Cycle:
         self._evaluate(tx, report, now, faults)
         clocks, late = facts.read_clocks(tx), self._collector.awaited
         report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name), now, late))
+        if not report.unread:
+            mended.forget(tx)
 
-    def _lose_patience(self, report: TurnReport, now: datetime, faults: Sequence[Fault]) -> None:
+    def _lose_patience(self, report: TurnReport, now: datetime, faults: Faults) -> None:
         """Judge the budgets that were put off until all their sources had answered by those that have."""
         self._patient = False
         if self._evaluator.put_off:
-            with self._store.transaction() as tx:
-                self._evaluate(tx, report, now, faults, self._collector.awaited)
+            awaited = self._collector.awaited
+            self._commit(report, partial(self._evaluate, report=report, now=now, faults=faults, awaited=awaited))
             self._changed()
 
     def _evaluate(
@@ -250,10 +243,10 @@ class Cycle:
         tx: sqlite3.Connection,
         report: TurnReport,
         now: datetime,
-        faults: Sequence[Fault],
+        faults: Faults,
         awaited: Collection[str] = (),
     ) -> None:
-        step = self._evaluator.evaluate(tx, now, faults, awaited, patient=self._patient)
+        step = self._evaluator.evaluate(tx, now, faults(), awaited, patient=self._patient)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _LOOK_S = 15.0
 # A turn is slow, not hung, as long as something arrives: a source is given up on after 90 s of silence.
 _PROGRESS_LIMIT_S = 150.0
+# How often it is looked at whether a daily backup is due; the first time a while after the start.
+_BACKUP_LOOK_S = 600.0
 # systemd waits 30 s after SIGTERM before it kills (TimeoutStopSec); a send may take up to its own deadline.
 _STOP_S = 20.0
 # One kill is bad luck; so many within so long are a fault that a person should see.
@@ -50,6 +52,7 @@ class Daemon:
         self._schedule_turns()
         look = min(_LOOK_S, (systemd.watchdog_seconds() or _LOOK_S * 3) / 3)
         self._schedule.every(look, self._look, "look")
+        self._schedule.every(_BACKUP_LOOK_S, self._app.back_up, "backup")
         self._schedule.start()
         systemd.notify(READY="1", STATUS="first turn under way")
         log.info("Watching. sources=%d budgets=%d", len(self._app.config.sources), len(self._app.config.budgets))

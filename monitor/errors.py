@@ -67,9 +67,13 @@ class AlreadyRunningError(UserError):
 
 
 class StoreError(UserError, OutboxError):
-    """The store cannot be opened, read or written; to `alarms` it is the outbox that cannot."""
+    """The store cannot be opened, read or written; to `alarms` it is the outbox that cannot.
+
+    `again`: the store has found a way to go on, and the same may work now.
+    """
 
     exit_code = ExitCode.NO_PERMISSION
+    again = False
 
 
 class StoreTooNewError(StoreError):

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,8 +22,9 @@ from monitor.model import Series
 from monitor.period import period_of
 from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, charges, facts
+from monitor.store import alarm_states, charges, facts, mended
 from monitor.store.facts import SourceClock
+from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
 
 Json = dict[str, Any]
@@ -39,6 +40,7 @@ class _Scene:
     sources: list[Json]
     states: Mapping[str, SourceState]
     unread: frozenset[str]
+    mended: Mended | None
     open_alarms: Mapping[str, list[Alarm]]
     seen: frozenset[str]
     newest: Mapping[str, datetime]
@@ -89,7 +91,10 @@ class Evaluator:
         """
         scene = self._look(tx, now, awaited if patient else ())
         step, budgets = self._budgets(scene)
-        faults = [*faults, *source_faults(scene.sources, scene.stored, now, awaited)]
+        if scene.mended is not None:
+            step.notifications = [replace(one, possible_repeat=True) for one in step.notifications]
+        mending = _mending_faults(scene.mended)
+        faults = [*faults, *mending, *source_faults(scene.sources, scene.stored, now, awaited)]
         step.extend(self._faults(scene, faults))
         changed = [alarm for alarm in step.alarms if scene.stored.get(alarm.key) != alarm]
         alarm_states.save(tx, changed, step.transitions)
@@ -121,13 +126,15 @@ class Evaluator:
         for alarm in stored.values():
             open_alarms[alarm.key.subject].append(alarm)
         states = {source["name"]: _state(source, now) for source in sources}
+        was_mended = mended.read(tx)
         return _Scene(
             tx=tx,
             now=now,
             known=charges.known_series(tx),
             sources=sources,
             states=states,
-            unread=frozenset(name for name in awaited if states[name].freshness is Freshness.NEVER),
+            unread=frozenset(name for name in awaited if was_mended or states[name].freshness is Freshness.NEVER),
+            mended=was_mended,
             open_alarms=open_alarms,
             seen=alarm_states.subjects_read(tx),
             newest=alarm_states.newest_periods(tx),
@@ -140,7 +147,7 @@ class Evaluator:
         self.put_off = False
         watched = spread(self._config.budgets, scene.known, self._currencies, self._hears)
         for one in watched:
-            if one.budget.name not in scene.seen and scene.unread.intersection(one.sources):
+            if (scene.mended or one.budget.name not in scene.seen) and scene.unread.intersection(one.sources):
                 self.put_off = True
                 continue
             mine, document = self._budget(scene, one)
@@ -173,7 +180,7 @@ class Evaluator:
             previous=previous,
             now=scene.now,
             told=scene.told,
-            first_sight=name not in scene.seen,
+            first_sight=name not in scene.seen or scene.mended is not None,
             current=scene.now in period,
         )
         return advance(watched.budget, result, situation), result
@@ -251,3 +258,9 @@ def _state(source: Json, now: datetime) -> SourceState:
         data_as_of=None if as_of is None else from_text(as_of),
         missing=tuple(source["missing"]),
     )
+
+
+def _mending_faults(mended: Mended | None) -> list[Fault]:
+    if mended is None:
+        return []
+    return [Fault("store", mended.what.value, Severity.CRITICAL, mended.title, mended.detail)]

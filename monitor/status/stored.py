@@ -24,6 +24,8 @@ STATUS_FILE = "status.json"
 LOCK = "lock"
 # A monitoring system gives a check ten seconds; a writer holds this store for milliseconds.
 BUSY_S = 2
+# In which the facts document says when it was written: after its schema and version.
+_HEAD = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWED = """SELECT receiver, COUNT(*), MIN(coalesce(owed_since, created_at)) FROM outbox
     WHERE state IN ('DUE', 'SENDING') GROUP BY receiver"""
@@ -67,6 +69,7 @@ def read(place: Place) -> Stored:
         except (sqlite3.Error, DamagedError, RecursionError) as error:
             reason, damaged = str(error) or type(error).__name__, _is_damage(error)
         else:
+            _prefer_newer(stored, place)
             return stored
     stored.document = _from_files(place)
     if damaged or (reason and stored.document is None):
@@ -158,10 +161,33 @@ def _instant(microseconds: int | None) -> str | None:
     return None if microseconds is None else to_text(_EPOCH + timedelta(microseconds=microseconds))
 
 
-def _from_files(place: Place) -> dict[str, Any] | None:
+def _prefer_newer(stored: Stored, place: Place) -> None:
+    """A daemon whose disk refuses goes on in memory, and what it knows then is in its status.json alone."""
+    known = "" if stored.document is None else str(stored.document.get("written_at")).removesuffix("Z")
+    if any(_written_at(path) > known for path in _files(place)):
+        document = _from_files(place, newer_than=known)
+        if document is not None:
+            stored.document, stored.receivers = document, None
+
+
+def _written_at(path: str) -> str:
+    """Of a status.json, from its first bytes, for comparing: reading all of it would take longer than all the rest."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD).decode("ascii", "replace")
+    except OSError:
+        return ""
+    return head.partition('"written_at": "')[2].partition('"')[0].removesuffix("Z")
+
+
+def _files(place: Place) -> list[str]:
     beside = [] if place.state_dir is None else [os.path.join(place.state_dir, STATUS_FILE)]
-    for path in [*beside, *([SYSTEM_STATUS] if place.system else [])]:
-        if os.path.isfile(path):
+    return [path for path in [*beside, *([SYSTEM_STATUS] if place.system else [])] if os.path.isfile(path)]
+
+
+def _from_files(place: Place, newer_than: str = "") -> dict[str, Any] | None:
+    for path in _files(place):
+        if _written_at(path) > newer_than or not newer_than:
             try:
                 with open(path, encoding="utf-8") as file:
                     return _understood(file.read())

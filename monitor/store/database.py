@@ -1,38 +1,42 @@
-"""The store's file: opening it safely, one connection that writes, and transactions."""
+"""The store's file: opening it safely, one connection that writes, and transactions.
+
+When the disk refuses, the store goes on in memory (`monitor.store.refuge`): alarms must go out whatever the disk does.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
-import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-from monitor.errors import ExitCode, StoreError, StoreTooNewError, UserError
-from monitor.store import lock, schema
+from monitor.errors import ExitCode, StoreError, UserError
+from monitor.store import lock, refuge
+from monitor.store.ballast import Ballast
+from monitor.store.connection import StoreFullError, Trouble, connect, connect_reading, translated, trouble_of
+from monitor.store.opening import check_directory, check_file, check_version, connect_and_migrate, verify_structure
 from monitor.store.rows import CorruptStoreError
 
+__all__ = ["LEDGER", "Store", "StoreFullError", "Trouble", "connect", "hold", "open_reading", "open_store"]
+
 LEDGER = "ledger.db"
-# Where systemd keeps what DynamicUser= services own: /var/lib/NAME is its symlink to private/NAME.
-_SYSTEMD_STATE = Path("/var/lib")
-# WAL + FULL: of 1,044 simulated power cuts none lost a commit; with NORMAL 621 of 861 did.
-_PRAGMAS = (
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-)
+# Give up the ballast, open the file anew, go on in memory: whatever is tried again works on the fourth try or never.
+_TRIES = 4
+
+T = TypeVar("T")
 
 
-class StoreFullError(StoreError):
-    """The disk is full; nothing was written, what is stored stays readable."""
+def hold(directory: Path) -> Store:
+    """Take the lock of a state directory until `close`; the store is not open yet.
 
-    exit_code = ExitCode.TEMPORARY
+    Raises AlreadyRunningError or StoreError.
+    """
+    check_directory(directory)
+    return Store(directory, lock.acquire(directory))
 
 
 def open_store(directory: Path) -> Store:
@@ -40,18 +44,13 @@ def open_store(directory: Path) -> Store:
 
     Raises AlreadyRunningError, StoreTooNewError (the file is left untouched), CorruptStoreError or StoreError.
     """
-    _check_directory(directory)
-    held = lock.acquire(directory)
+    store = hold(directory)
     try:
-        path = directory / LEDGER
-        _check_file(path)
-        with _translated(path):
-            _check_version(path)
-            connection = _connect_and_migrate(path)
+        store.open()
     except BaseException:
-        os.close(held)
+        store.close()
         raise
-    return Store(directory, held, connection)
+    return store
 
 
 @contextlib.contextmanager
@@ -60,37 +59,51 @@ def open_reading(directory: Path) -> Iterator[sqlite3.Connection]:
     path = directory / LEDGER
     if not path.exists():
         raise UserError(f"nothing is stored in {directory} yet; run `monitor once` or start the daemon")
-    with _translated(path):
-        _check_version(path)
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("PRAGMA busy_timeout = 5000")
+    with translated(path):
+        check_version(path)
+        with contextlib.closing(connect_reading(path)) as connection:
             yield connection
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection with the settings that every connection of the store has; its user keeps it to one thread a time."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        connection.close()
-        raise StoreError(f"{path} is on a file system without shared memory; put the state on a local disk")
-    return connection
-
-
 class Store:
-    """The open store. Any thread may use it; one at a time does."""
+    """The open store. Any thread may use it; one at a time does.
 
-    def __init__(self, directory: Path, held: int, connection: sqlite3.Connection) -> None:
+    When the disk refuses it goes on in memory: what failed then says that it is worth doing `again` (`persist`).
+    `trouble`: how the disk refuses, and a sentence. `damage`: what was found that is not what was written. `forgot`:
+    what was done in memory could not be stored, because what is on the disk could not be read then.
+    """
+
+    def __init__(self, directory: Path, held: int) -> None:
         self.directory = directory
+        self.trouble: tuple[Trouble, str] | None = None
+        self.damage: CorruptStoreError | None = None
+        self.forgot = False
         self._path = directory / LEDGER
         self._held = held
-        self._connection: sqlite3.Connection | None = connection
+        self._ballast = Ballast(directory)
+        self._connection: sqlite3.Connection | None = None
+        self._memory: sqlite3.Connection | None = None
+        # What was read when the disk failed, until it proves to be well: it may not be readable any more.
+        self._spare: sqlite3.Connection | None = None
+        # Whether what is in memory continues what is in the file, and so may take its place.
+        self._continues = True
         self._closed = False
-        self._broken = False
+        self._failed: StoreError | None = None
+        self._refused = 0
         self._depth = 0
         self._turn = threading.RLock()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the disk refuses, and nothing of what happens now would survive this process."""
+        return self._memory is not None
+
+    def open(self) -> None:
+        """Open the file, make it if there is none. Raises StoreError as `open_store` says."""
+        with self._turn, translated(self._path):
+            check_file(self._path)
+            check_version(self._path)
+            self._connection = connect_and_migrate(self._path)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -102,6 +115,7 @@ class Store:
             if connection.in_transaction:
                 yield connection
                 return
+            before = connection.total_changes
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -110,6 +124,8 @@ class Store:
                 # On a full disk SQLite has rolled back by itself, and an explicit ROLLBACK would raise.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+            if connection.total_changes > before:
+                self._is_well()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -117,14 +133,67 @@ class Store:
         with self._exclusive() as connection:
             yield connection
 
+    def persist(self, action: Callable[[], T]) -> T:
+        """Do this, and again when the disk refused and the store has found a way to go on. Raises StoreError.
+
+        `action` must leave nothing behind when it fails.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return action()
+            except StoreError as error:
+                if not error.again:
+                    raise
+        return action()
+
+    def tend(self) -> None:
+        """Go back to the disk if it takes writes again; between turns. What still keeps from it stays in `trouble`."""
+        with self._turn:
+            if self._closed or self._depth:
+                return
+            if self._memory is not None:
+                self._leave_memory(self._memory)
+            if self._memory is None:
+                missing = f"{self.directory} has no room left for the reserve that is given up when its disk is full"
+                self.trouble = None if self._ballast.is_kept() else (Trouble.FULL, missing)
+
+    def take_refuge(self, error: StoreError) -> bool:
+        """Go on in memory if this error says that the disk refuses; whether it does. For a start."""
+        trouble = trouble_of(error)
+        if trouble is None:
+            return False
+        with self._turn:
+            self.trouble = (trouble, str(error))
+            return self._seek_refuge()
+
+    @contextlib.contextmanager
+    def exchange(self) -> Iterator[None]:
+        """Let go of the file, so that another can be put in its place inside; the next use opens that one."""
+        with self._turn:
+            self._discard()
+            if self._memory is not None:
+                self._memory.close()
+                self._memory = None
+            self.damage = None
+            yield
+
+    def live_in(self, memory: sqlite3.Connection, why: str) -> None:
+        """Go on in this copy, which will take the place of the file when the disk takes writes again."""
+        with self._turn:
+            self._memory, self._continues = memory, True
+            self.trouble = (Trouble.FAILING, why)
+
     def close(self) -> None:
         """Write everything into the one file and let the next process have it."""
         with self._turn:
             if self._closed:
                 return
+            if self._memory is not None:
+                self._leave_memory(self._memory)
             self._closed = True
-            if self._connection is not None:
-                self._connection.close()
+            for connection in (self._connection, self._memory, self._spare):
+                if connection is not None:
+                    connection.close()
             os.close(self._held)
 
     def __enter__(self) -> Store:
@@ -138,145 +207,86 @@ class Store:
     def _usable(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed: this program is stopping", ExitCode.TEMPORARY)
+        if self._memory is not None:
+            return self._memory
         if self._connection is None:
             connection = connect(self._path)
-            _verify_structure(connection, self._path)
+            verify_structure(connection, self._path)
             self._connection = connection
         return self._connection
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[sqlite3.Connection]:
-        """The connection for this thread alone. After a failed read or write of the disk it is opened anew.
-
-        What the kernel still holds in memory after a failed fsync need not be what is on the disk.
-        """
+        """The connection for this thread alone; when all that this thread does has ended, what failed is dealt with."""
         with self._turn:
             self._depth += 1
             try:
-                with _translated(self._path):
+                with translated(self._path):
                     yield self._usable()
             except StoreError as error:
-                self._broken = self._broken or _code(error.__cause__) == sqlite3.SQLITE_IOERR
+                self._failed = self._failed or error
                 raise
             finally:
                 self._depth -= 1
-                if self._broken and self._depth == 0:
-                    self._discard()
+                if self._failed is not None and self._depth == 0:
+                    failed, self._failed = self._failed, None
+                    failed.again = self._found_a_way(failed)
+
+    def _found_a_way(self, error: StoreError) -> bool:
+        """Whether the same may work now."""
+        if isinstance(error, CorruptStoreError):
+            self.damage = error
+        trouble = trouble_of(error)
+        if self._closed or self._memory is not None or trouble is None:
+            return False
+        self.trouble = (trouble, str(error))
+        if trouble is Trouble.FULL and self._ballast.give_up():
+            return True
+        if trouble is Trouble.FAILING:
+            # What the kernel still holds in memory after a failed fsync need not be what is on the disk: once more
+            # through a new connection, which looks at the file first.
+            self._refused += 1
+            if self._refused == 1:
+                self._spare = refuge.copy_through(self._connection)
+                self._discard()
+                return True
+        return self._seek_refuge()
+
+    def _seek_refuge(self) -> bool:
+        try:
+            memory, self._continues = refuge.copy_of(self._connection, self._path, self._spare)
+        except (sqlite3.Error, OSError):
+            return False
+        self._spare = None if memory is self._spare else self._spare
+        self._is_well()
+        self._discard()
+        self._memory = memory
+        return True
+
+    def _is_well(self) -> None:
+        self._refused = 0
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def _leave_memory(self, memory: sqlite3.Connection) -> None:
+        try:
+            with translated(self._path):
+                if not self._continues and refuge.is_whole(self._path):
+                    self._connection = connect_and_migrate(self._path)
+                    self.forgot = True
+                else:
+                    self._connection = refuge.write_back(memory, self._path)
+        except CorruptStoreError as error:
+            self.damage = error
+        except (StoreError, OSError):
+            return  # `trouble` says why for as long as that is so
+        if self._connection is not None:
+            memory.close()
+            self._memory = None
 
     def _discard(self) -> None:
-        self._broken = False
         if self._connection is not None:
-            self._connection.close()
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
             self._connection = None
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.ProgrammingError:
-        raise  # a mistake in this program, and no news about the file
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise _as_store_error(error, path) from error
-
-
-def _as_store_error(error: Exception, path: Path) -> StoreError:
-    match _code(error):
-        case sqlite3.SQLITE_FULL:
-            return StoreFullError(f"the disk of {path} is full: free some space; nothing was stored")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | None:
-            # No code: a text or a message about one that is not UTF-8, which this program never writes.
-            return CorruptStoreError(
-                f"{path} is damaged ({error}); move it away and start again: what the sources still list is read anew"
-            )
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StoreError(f"{path} is locked by another program; end it and try again", ExitCode.TEMPORARY)
-        case _:
-            return StoreError(f"{path} cannot be used: {error}; check the disk and the rights of this user")
-
-
-def _code(error: BaseException | None) -> int | None:
-    """SQLite's primary result code."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _check_directory(directory: Path) -> None:
-    if directory.is_symlink() and not _made_by_systemd(directory):
-        raise StoreError(f"the state directory {directory} is a symlink; name the directory itself", ExitCode.CONFIG)
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the state directory {directory} cannot be made: {error.strerror}") from error
-
-
-def _made_by_systemd(link: Path) -> bool:
-    return link.parent == _SYSTEMD_STATE and link.readlink() == Path("private", link.name)
-
-
-def _check_file(path: Path) -> None:
-    """Make sure that the file is there, regular and for this user alone; -wal and -shm take over its mode."""
-    try:
-        # Never open and close a store that exists: closing would drop SQLite's own locks in this process.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{path} is not a regular file; remove it", ExitCode.CONFIG) from None
-        if status.st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be made: {error.strerror}; check the rights of this user") from error
-
-
-def _check_version(path: Path) -> None:
-    """Refuse what is not ours through a connection that cannot write."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            _refuse_what_is_not_ours(connection, path)
-    except sqlite3.OperationalError as error:
-        # A first start that was killed halfway: only who may write can undo it, and looks again then.
-        if _code(error) != sqlite3.SQLITE_READONLY:
-            raise
-
-
-def _refuse_what_is_not_ours(connection: sqlite3.Connection, path: Path) -> None:
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if owner != schema.APPLICATION_ID and (owner or tables):
-        raise StoreError(f"{path} is a database of another program; choose another state directory", ExitCode.CONFIG)
-    if version > schema.VERSION:
-        raise StoreTooNewError(
-            f"{path} was written by a newer version (format {version}, this one knows {schema.VERSION}); "
-            "upgrade cloud-budget-monitor, or choose another state directory"
-        )
-
-
-def _connect_and_migrate(path: Path) -> sqlite3.Connection:
-    connection = connect(path)
-    try:
-        _refuse_what_is_not_ours(connection, path)
-        _migrate(connection)
-    except (sqlite3.Error, StoreError):
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for number, statements in enumerate(schema.MIGRATIONS[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in statements:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-
-
-def _verify_structure(connection: sqlite3.Connection, path: Path) -> None:
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        connection.close()
-        raise CorruptStoreError(f"{path} is damaged ({found}); move it away and start again")

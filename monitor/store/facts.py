@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,7 @@ _CLOCK = Table(
     "source_clock",
     (
         *("name", "first_attempt", "last_attempt", "last_poll", "data_as_of", "failures", "next_attempt_at"),
-        *("access", "missing", "error", "filled_since", "unreachable"),
+        *("access", "missing", "error", "filled_since", "unreachable", "kept_since", "kept_until"),
     ),
 )
 _API_USE = Table("api_use", ("source", "month", "calls", "cost_usd"), key=2)
@@ -35,6 +35,7 @@ class SourceClock:
 
     `failures`: in a row. `filled_since`: how far back the ledger is filled from it. `access` False: it refused us.
     `unreachable`: failures in a row, up to the last attempt, in which nobody could be reached at all.
+    `kept_since`, `kept_until`: between them all is there from a backup, and is not filled in again.
     """
 
     name: str
@@ -49,6 +50,21 @@ class SourceClock:
     error: str | None = None
     filled_since: datetime | None = None
     unreachable: int = 0
+    kept_since: datetime | None = None
+    kept_until: datetime | None = None
+
+    def lacks(self, since: datetime, until: datetime) -> bool:
+        """Whether this stretch is not among what a backup has brought."""
+        if self.kept_since is None or self.kept_until is None:
+            return True
+        return since < self.kept_since or until > self.kept_until
+
+    def filled(self, since: datetime) -> SourceClock:
+        """The ledger is filled back to there; what a backup has brought before that follows on."""
+        since = min(since, self.filled_since or since)
+        if self.kept_since is None or self.kept_until is None or since > self.kept_until:
+            return replace(self, filled_since=since)
+        return replace(self, filled_since=min(since, self.kept_since), kept_since=None, kept_until=None)
 
 
 def write_facts(tx: sqlite3.Connection, document: str) -> None:
@@ -88,6 +104,8 @@ def write_clock(tx: sqlite3.Connection, clock: SourceClock) -> None:
         clock.error,
         to_micros_or_none(clock.filled_since),
         clock.unreachable,
+        to_micros_or_none(clock.kept_since),
+        to_micros_or_none(clock.kept_until),
     )
     tx.execute(_CLOCK.replace, _CLOCK.seal(*columns))
 
@@ -143,7 +161,7 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _to_clock(row: tuple[object, ...]) -> SourceClock:
     name, first_attempt, last_attempt, last_poll, data_as_of, failures, *rest = _CLOCK.verified(row)
-    next_attempt_at, access, missing, error, filled_since, unreachable = rest
+    next_attempt_at, access, missing, error, filled_since, unreachable, kept_since, kept_until = rest
     return SourceClock(
         name=name,
         first_attempt=from_micros_or_none(first_attempt),
@@ -157,4 +175,6 @@ def _to_clock(row: tuple[object, ...]) -> SourceClock:
         error=error,
         filled_since=from_micros_or_none(filled_since),
         unreachable=unreachable,
+        kept_since=from_micros_or_none(kept_since),
+        kept_until=from_micros_or_none(kept_until),
     )

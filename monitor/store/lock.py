@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -11,6 +12,7 @@ from monitor.errors import AlreadyRunningError, ExitCode, StoreError
 from monitor.store import ofd
 
 _NAME = "lock"
+_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 
 
 def acquire(directory: Path) -> int:
@@ -19,18 +21,24 @@ def acquire(directory: Path) -> int:
     Raises AlreadyRunningError at once when another holds it, StoreError when the lock is no regular file.
     """
     path = directory / _NAME
+    # Not blocking: a FIFO put there must not make us wait for a writer.
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    read_only = False
     try:
-        # Not blocking: a FIFO put there must not make us wait for a writer.
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except OSError as error:
-        raise _refused(path) from error
+        read_only = error.errno == errno.EROFS
+        if not read_only or not path.is_file():
+            raise _refused(path, error) from error
+        file = os.open(path, os.O_RDONLY | flags)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise _refused(path)
+        raise _refused(path, None)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # And so that `status` can ask without taking anything: flock(2) has no such question.
-        ofd.hold(file)
+        if not read_only:
+            ofd.hold(file)
     except BlockingIOError as error:
         os.close(file)
         raise AlreadyRunningError(
@@ -39,7 +47,9 @@ def acquire(directory: Path) -> int:
     return file
 
 
-def _refused(path: Path) -> StoreError:
+def _refused(path: Path, error: OSError | None) -> StoreError:
+    if error is not None and error.errno in _OF_THE_DISK:
+        return StoreError(f"{path} cannot be made: {error.strerror}; mend the disk", ExitCode.TEMPORARY)
     return StoreError(
         f"{path} cannot be used as the lock: expected a regular file that this user may write; remove it",
         ExitCode.CONFIG,

@@ -70,8 +70,8 @@ class StoredOutbox:
         digest = delivery.notification.id if delivery.parts else ""
         begun = []
         with self._store.transaction() as tx:
-            rows = [stored(tx, part) for part in delivery.members]
-            if any(row.state is not DeliveryState.DUE for row in rows):
+            rows = stored(tx, delivery)
+            if len(rows) < len(delivery.members) or any(row.state is not DeliveryState.DUE for row in rows):
                 return None
             for row in rows:
                 row = replace(row, state=DeliveryState.SENDING, digest=digest)  # noqa: PLW2901  # the row as it is now
@@ -86,9 +86,9 @@ class StoredOutbox:
     def sent(self, delivery: Delivery, receipt: Receipt, now: datetime) -> None:
         """The other side has accepted it. Also brings a DEAD receiver back to OK."""
         with self._store.transaction() as tx:
-            for part in delivery.members:
-                row = replace(stored(tx, part), state=DeliveryState.SENT, sent_at=to_micros(now), error=None)
-                write(tx, replace(row, remote_id=receipt.remote_id, refused=json.dumps(receipt.refused)))
+            for row in stored(tx, delivery):
+                accepted = replace(row, state=DeliveryState.SENT, sent_at=to_micros(now), error=None)
+                write(tx, replace(accepted, remote_id=receipt.remote_id, refused=json.dumps(receipt.refused)))
             name = delivery.notification.receiver
             receiver = receivers.receiver(tx, name, now)
             since = receiver.since if receiver.state == "OK" else to_micros(now)
@@ -98,7 +98,7 @@ class StoredOutbox:
     def later(self, delivery: Delivery, at: datetime, error: str, *, uncertain: bool) -> None:
         """Owed again from `at` on; `uncertain` marks it as a possible repeat."""
         with self._store.transaction() as tx:
-            rows = [row for part in delivery.members if (row := stored(tx, part)).state in _OPEN]
+            rows = [row for row in stored(tx, delivery) if row.state in _OPEN]
             for row in rows:
                 repeat = row.possible_repeat or uncertain
                 back = replace(row, state=DeliveryState.DUE, possible_repeat=repeat, error=error)
@@ -112,8 +112,7 @@ class StoredOutbox:
     def dead(self, delivery: Delivery, error: str) -> None:
         """Refused for good is this message alone; the receiver itself stays as it is."""
         with self._store.transaction() as tx:
-            for part in delivery.members:
-                row = stored(tx, part)
+            for row in stored(tx, delivery):
                 if row.state in _OPEN:
                     write(tx, replace(row, state=DeliveryState.DEAD, error=error))
                     hand_on(tx, row)
@@ -200,6 +199,14 @@ class StoredOutbox:
         """Delete messages created before then that nobody waits for any more; how many rows went."""
         with self._store.transaction() as tx:
             return tx.execute(_FORGET, (to_micros(before),)).rowcount
+
+
+def suspect(tx: sqlite3.Connection) -> None:
+    """The store is an older state of itself: what was owed then may have been sent since."""
+    rows = select(tx, f"WHERE {_OWED}")
+    for row in rows:
+        write(tx, replace(row, state=DeliveryState.DUE, possible_repeat=True))
+    settle_all(tx, [row for row in rows if row.state is DeliveryState.SENDING])
 
 
 def told(connection: sqlite3.Connection, episode: str, level: str) -> frozenset[str]:

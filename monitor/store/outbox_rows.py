@@ -108,13 +108,10 @@ def newest_of_stay(connection: sqlite3.Connection, stay: str, condition: str = "
     return rows[0] if rows else None
 
 
-def stored(tx: sqlite3.Connection, delivery: Delivery) -> Row:
-    """The row of a delivery. Raises CorruptRowError if it is gone."""
-    notification = delivery.notification
-    rows = select(tx, "WHERE id = ? AND receiver = ?", notification.id, notification.receiver)
-    if not rows:
-        raise _OUTBOX.corrupt("gone", notification.id, notification.receiver)
-    return rows[0]
+def stored(tx: sqlite3.Connection, delivery: Delivery) -> list[Row]:
+    """The rows of a delivery that are there; of one that began before the store was mended some may be gone."""
+    keys = ((part.notification.id, part.notification.receiver) for part in delivery.members)
+    return [row for key in keys for row in select(tx, "WHERE id = ? AND receiver = ?", *key)]
 
 
 def write(tx: sqlite3.Connection, row: Row) -> None:

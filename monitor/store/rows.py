@@ -30,7 +30,7 @@ class CorruptRowError(CorruptStoreError):
     def __init__(self, table: str, row: str) -> None:
         super().__init__(
             f"the store is damaged: row {row} of table {table} is not what was written; "
-            "move ledger.db away and start again: what the sources still list is read anew"
+            "the daemon mends it, and so does `monitor once`"
         )
         self.table = table
         self.row = row

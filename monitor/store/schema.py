@@ -63,7 +63,8 @@ _FIRST = (
     """CREATE TABLE source_clock (
         name TEXT PRIMARY KEY, first_attempt INTEGER, last_attempt INTEGER, last_poll INTEGER, data_as_of INTEGER,
         failures INTEGER NOT NULL, next_attempt_at INTEGER, access INTEGER NOT NULL, missing TEXT NOT NULL, error TEXT,
-        filled_since INTEGER, unreachable INTEGER NOT NULL, checksum INTEGER NOT NULL
+        filled_since INTEGER, unreachable INTEGER NOT NULL, kept_since INTEGER, kept_until INTEGER,
+        checksum INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE api_use (
         source TEXT NOT NULL, month TEXT NOT NULL, calls INTEGER NOT NULL, cost_usd TEXT NOT NULL,
@@ -116,6 +117,12 @@ _FIRST = (
     # another way. `unclean`: when the last such ends were noticed.
     """CREATE TABLE daemon (
         id INTEGER PRIMARY KEY CHECK (id = 1), stopped INTEGER, unclean TEXT NOT NULL, checksum INTEGER NOT NULL
+    ) STRICT""",
+    # That this store is a backup, an empty one or an older state of itself, until every source has been read again.
+    # `state_of`: as of when it is, NULL for an empty one.
+    """CREATE TABLE mended (
+        id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, what TEXT NOT NULL, aside TEXT NOT NULL,
+        state_of INTEGER, checksum INTEGER NOT NULL
     ) STRICT""",
 )
 

@@ -424,6 +424,33 @@ def test_a_daemon_that_is_writing_holds_nobody_up(state: Path) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize(("minutes", "code"), [(0, 2), (1, 0), (30, 0)])
+def test_a_status_json_that_is_newer_than_the_store_is_of_a_daemon_whose_disk_refuses(
+    state: Path, minutes: int, code: int
+) -> None:
+    disk = {"subject": "disk: full", "severity": "critical", "state": "FIRING", "since": ago(minutes=1), "detail": ""}
+    text = json.dumps(facts(firing="critical", written_at=ago(minutes=minutes), health=[disk]))
+    (state / "status.json").write_text(text)
+    assert told("--state-dir", state)["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema": 1, "written_at": "9999', '{"written_at": "9999-01-01T00:00:00Z"}']
+)
+def test_a_status_json_that_is_no_use_changes_nothing(state: Path, text: str) -> None:
+    (state / "status.json").write_text(text)
+    assert told("--state-dir", state)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("when", ["2026-11-23T17:59:00Z", "2026-11-23T17:59:00.5Z"])
+def test_a_part_of_a_second_counts(state: Path, when: str) -> None:
+    execute(state / "ledger.db", "DELETE FROM facts")
+    text = json.dumps(facts(written_at="2026-11-23T17:59:00Z"))
+    execute(state / "ledger.db", "INSERT INTO facts VALUES (1, ?, ?)", text, checksum("facts", 1, text))
+    (state / "status.json").write_text(json.dumps(facts(firing="critical", written_at=when)))
+    assert told("--state-dir", state)["exit_code"] == (2 if ".5" in when else 0)
+
+
 def damage(path: Path, how: str) -> None:
     content = path.read_bytes()
     if how == "empty":

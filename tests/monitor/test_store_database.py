@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError, StoreTooNewError
-from monitor.store import database, lock, schema
+from monitor.store import lock, opening, schema
 from monitor.store.database import StoreFullError, connect, open_store
 from monitor.store.rows import CorruptStoreError
 
@@ -123,7 +123,7 @@ def test_a_state_directory_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_symlink_of_systemd_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_SYSTEMD_STATE", tmp_path)
+    monkeypatch.setattr(opening, "_SYSTEMD_STATE", tmp_path)
     (tmp_path / "private" / "monitor").mkdir(parents=True)
     (tmp_path / "monitor").symlink_to("private/monitor")
     (tmp_path / "other").symlink_to("private/monitor")

@@ -14,8 +14,9 @@ from alarms.model import Period
 from monitor.errors import AlreadyRunningError, StoreTooNewError
 from monitor.model import Batch, Charge, Series
 from monitor.period import month_of
-from monitor.store import charges, facts, schema
+from monitor.store import charges, facts, mended, schema
 from monitor.store.database import open_store
+from monitor.store.mended import Mended, What
 from monitor.store.mending import open_mended
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
@@ -38,10 +39,9 @@ def fill(directory: Path) -> dict[Series, Decimal]:
 
 def test_a_whole_store_is_opened_as_it_is(tmp_path: Path) -> None:
     right = fill(tmp_path)
-    store, aside = open_mended(tmp_path, NOW)
-    with store, store.read() as connection:
+    with open_mended(tmp_path, NOW) as store, store.read() as connection:
         assert charges.totals_by_series(connection, month_of(NOW)) == right
-    assert aside is None
+        assert mended.read(connection) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db", "lock"]
 
 
@@ -75,10 +75,11 @@ def test_a_damaged_store_is_set_aside(tmp_path: Path, damage: Callable[[bytearra
     content = bytearray((tmp_path / "ledger.db").read_bytes())
     damage(content)
     (tmp_path / "ledger.db").write_bytes(content)
-    store, aside = open_mended(tmp_path, NOW)
-    with store, store.transaction() as tx:
+    with open_mended(tmp_path, NOW) as store, store.transaction() as tx:
         assert facts.last_turn(tx) is None
-    assert aside == tmp_path / "ledger.db.corrupt-20261123T180000Z"
+        note = mended.read(tx)
+    aside = tmp_path / "ledger.db.corrupt-20261123T180000Z"
+    assert note == Mended(NOW, What.DAMAGED, aside.name)
     assert len(aside.read_bytes()) == len(content)
     fill(tmp_path)
 
@@ -87,19 +88,19 @@ def test_any_flipped_bit_either_does_no_harm_or_is_found_at_the_start(tmp_path: 
     right = fill(tmp_path / "good")
     good = (tmp_path / "good" / "ledger.db").read_bytes()
     chance = random.Random(11)  # noqa: S311 - the same bits each time
-    mended = 0
+    found = 0
     for number in range(60):
         content = bytearray(good)
         content[chance.randrange(100, len(content))] ^= 1 << chance.randrange(8)
         directory = tmp_path / str(number)
         directory.mkdir()
         (directory / "ledger.db").write_bytes(content)
-        store, aside = open_mended(directory, NOW)
-        mended += aside is not None
-        with store, store.read() as connection:
-            expected = right if aside is None else {}
+        with open_mended(directory, NOW) as store, store.read() as connection:
+            note = mended.read(connection)
+            found += note is not None
+            expected = right if note is None else {}
             assert charges.totals_by_series(connection, month_of(NOW)) == expected
-    assert 0 < mended < 60
+    assert 0 < found < 60
 
 
 def test_a_store_in_use_or_of_a_newer_version_is_not_damaged(tmp_path: Path) -> None:
