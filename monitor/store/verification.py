@@ -5,16 +5,18 @@ SQLite's own `integrity_check` looks at the structure alone and says "ok" to a c
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
+from functools import cache, reduce
 from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter, xor
 
 from alarms.money import EXACT, plain, total
+from monitor.store import schema
 from monitor.store.checksum import checksum
 from monitor.store.rows import MICROSECONDS_PER_DAY, CorruptRowError, CorruptStoreError, month_of_day, to_micros
 
@@ -22,6 +24,8 @@ _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE
 _LOST_SERIES = "SELECT day, series_id FROM day_total WHERE series_id NOT IN (SELECT id FROM series NOT INDEXED) LIMIT 1"
 _CHARGES = """SELECT series_id, start_at, end_at, revision, billed_cost, withdrawn FROM charge
     ORDER BY series_id, start_at, end_at, revision"""
+
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
 
 # day or month, series, canonical amount
 _Sum = tuple[int, int, str]
@@ -37,6 +41,8 @@ def verify(connection: sqlite3.Connection, charges_since: datetime | None = None
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise CorruptStoreError(f"the store is damaged: {found}")
+    if set(connection.execute(_SCHEMA)) != _schema_as_made():
+        raise CorruptStoreError("the store is damaged: its tables are not those that were made")
     for (table,) in connection.execute(_TABLES).fetchall():
         since = None if charges_since is None or table != "charge" else to_micros(charges_since)
         _verify_rows(connection, table, since)
@@ -47,6 +53,16 @@ def verify(connection: sqlite3.Connection, charges_since: datetime | None = None
         raise CorruptRowError("series", f"id={lost[1]}")
     if charges_since is None:
         _verify_sums(connection)
+
+
+@cache
+def _schema_as_made() -> frozenset[tuple[str, str, str, str]]:
+    """What the statements make: a flipped bit in the name of a column shows nowhere else while its table is empty."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as made:
+        for statements in schema.MIGRATIONS:
+            for statement in statements:
+                made.execute(statement)
+        return frozenset(made.execute(_SCHEMA))
 
 
 def _verify_rows(connection: sqlite3.Connection, table: str, since: int | None) -> None:
