@@ -126,9 +126,15 @@ def parse_secret(value: Any) -> SecretRef:
     return SecretRef(SecretKind.INLINE, value.strip())
 
 
-def secrets_of(settings: BaseModel) -> dict[str, SecretRef]:
-    """Give the secrets among the settings' own keys, by key: to warn of inline ones, to tell a `Redactor` of them."""
-    return {key: value for key, value in settings if isinstance(value, SecretRef)}
+def secrets_of(settings: BaseModel) -> dict[tuple[str, ...], SecretRef]:
+    """Give the secrets of settings, by the path of their key: to warn of inline ones, to tell a `Redactor` of them."""
+    found: dict[tuple[str, ...], SecretRef] = {}
+    for key, value in settings:
+        inner = value if isinstance(value, dict) else {}
+        found |= {(key, str(name)): one for name, one in inner.items() if isinstance(one, SecretRef)}
+        if isinstance(value, SecretRef):
+            found[(key,)] = value
+    return found
 
 
 SecretField = Annotated[SecretRef, BeforeValidator(parse_secret), PlainSerializer(str, return_type=str)]

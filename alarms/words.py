@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 
 def clean(text: str, length: int) -> str:
@@ -24,6 +24,11 @@ def instant_text(instant: datetime, timezone: tzinfo) -> str:
     """`23 Nov 2026 14:00 UTC`."""
     local = instant.astimezone(timezone)
     return f"{local.day} {local:%b %Y %H:%M %Z}"
+
+
+def rfc3339(instant: datetime) -> str:
+    """`2026-11-23T18:00:00Z`: for machines, in UTC."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def duration_text(duration: timedelta) -> str:

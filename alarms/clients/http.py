@@ -26,6 +26,8 @@ DEADLINE_S = 30.0
 # A broken clock or value over there must not silence a receiver for longer than this.
 _LONGEST_WAIT = timedelta(days=1)
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
+# A gateway that lost the answer of what is behind it.
+_GATEWAY = (502, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,25 @@ def get(url: str, *, deadline_s: float = DEADLINE_S, allow_private: bool = False
     response = request("GET", target, deadline_s=deadline_s, allow_private=allow_private)
     if response.status // 100 == 2:  # noqa: PLR2004 - 2xx
         return response
-    text = f"{target.host} answered with status {response.status}"
     if is_temporary(response.status):
-        raise TemporaryError(text, retry_after=response.retry_after)
-    raise PermanentError(text)
+        raise put_off(target.host, response)
+    raise PermanentError(f"{target.host} answered with status {response.status}")
 
 
 def is_temporary(status: int) -> bool:
-    """Whether a refusal with this status may pass by itself: 408, 429 and 5xx."""
-    return status in (408, 429) or status >= 500  # noqa: PLR2004 - named in the docstring
+    """Whether a refusal with this status may pass by itself: 408, 425, 429 and 5xx."""
+    return status in (408, 425, 429) or status >= 500  # noqa: PLR2004 - named in the docstring
+
+
+def put_off(who: str, response: Response) -> TemporaryError:
+    """What to raise for such a status: with the wait that was asked for, uncertain where a gateway lost the answer."""
+    wait = response.retry_after
+    asked = "" if wait is None else f" and asks to wait {wait.total_seconds():.0f} s"
+    return TemporaryError(
+        f"{who} answered with status {response.status}{asked}",
+        retry_after=wait,
+        uncertain=response.status in _GATEWAY,
+    )
 
 
 def parse_retry_after(value: str | None, date: str | None) -> timedelta | None:

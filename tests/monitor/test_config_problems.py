@@ -240,8 +240,18 @@ CASES = [
         "sources",
         "expected an array of tables; write [[sources]] in double brackets above each",
     ),
-    ('type = "slack"\n', "", "receivers[0].type", 'missing; add type = "email", "slack" or "sns" here'),
-    ('type = "slack"', "type = 1 # HERE", "receivers[0].type", 'expected "email", "slack" or "sns"'),
+    (
+        'type = "slack"\n',
+        "",
+        "receivers[0].type",
+        'missing; add type = "email", "pagerduty", "slack", "sns" or "webhook" here',
+    ),
+    (
+        'type = "slack"',
+        "type = 1 # HERE",
+        "receivers[0].type",
+        'expected "email", "pagerduty", "slack", "sns" or "webhook"',
+    ),
     (
         'type = "slack"',
         'type = "slak" # HERE',
@@ -373,8 +383,6 @@ NOT_YET = [
         "sources[1].type",
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
-    ('type = "slack"', 'type = "webhook" # HERE', "receivers[0].type"),
-    ('type = "slack"', 'type = "pagerduty" # HERE', "receivers[0].type"),
     ('type = "slack"', 'type = "slack"\ndigest = "1d" # HERE', "receivers[0].digest"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage", "start", "end")),
     *(
