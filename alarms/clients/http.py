@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from alarms.clients import dates
-from alarms.clients.sockets import Deadline, connect
+from alarms.clients.sockets import Deadline, connect, refuse_private_literal, resolve
 from alarms.errors import PermanentError, TemporaryError
 
 MAX_ANSWER = 64 * 1024
@@ -114,6 +114,19 @@ def get(url: str, *, deadline_s: float = DEADLINE_S, allow_private: bool = False
     raise PermanentError(f"{target.host} answered with status {response.status}")
 
 
+def require_public(target: Target, *, deadline_s: float = DEADLINE_S) -> None:
+    """Judge a target as `request` would, for an SDK that then connects by itself.
+
+    Between the two the name may lead elsewhere; only a server with a certificate for it gets any further, so the target
+    has to be https. Raises PermanentError for a private address, TemporaryError when the name is not found.
+    """
+    if _proxy_for(target) is not None:
+        refuse_private_literal(target.host)
+        return
+    with Deadline(deadline_s) as deadline:
+        resolve(target.host, target.port, deadline=deadline, allow_private=False)
+
+
 def is_temporary(status: int) -> bool:
     """Whether a refusal with this status may pass by itself: 408, 425, 429 and 5xx."""
     return status in (408, 425, 429) or status >= 500  # noqa: PLR2004 - named in the docstring
@@ -146,6 +159,8 @@ def _open(target: Target, deadline: Deadline, *, allow_private: bool) -> socket.
     if proxy is None:
         connection = connect(target.host, target.port, deadline=deadline, allow_private=allow_private)
     else:
+        if not allow_private:
+            refuse_private_literal(target.host)
         connection = _tunnel(target, proxy, deadline)
     if target.scheme == "http":
         return connection
