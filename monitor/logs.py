@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from urllib.parse import unquote
 
 from alarms.errors import OutsideError
 from alarms.secrets import Redactor, Secret, quiet_sdk_logs, secrets_of
@@ -15,7 +16,9 @@ from monitor.config.model import Config
 log = logging.getLogger(__name__)
 
 # Secrets that the SDKs take from the environment themselves.
-_IN_THE_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_IN_THE_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+# A proxy's URL may hold a login.
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
 def set_up(level: int, config: Config) -> Redactor:
@@ -29,7 +32,9 @@ def set_up(level: int, config: Config) -> Redactor:
     for handler in logging.getLogger().handlers:
         handler.addFilter(redactor)
     quiet_sdk_logs()
+    # Python's own way is a traceback on stderr, past every filter.
     threading.excepthook = _log_death
+    sys.unraisablehook = _log_unraisable
     return redactor
 
 
@@ -38,7 +43,7 @@ def secrets_in(config: Config) -> list[Secret]:
     references = [ref for settings in config.receivers for ref in secrets_of(settings).values()]
     if config.monitor.heartbeat_url is not None:
         references.append(config.monitor.heartbeat_url)
-    secrets = [Secret(os.environ[name]) for name in _IN_THE_ENVIRONMENT if os.environ.get(name)]
+    secrets = [Secret(os.environ[name]) for name in _IN_THE_ENVIRONMENT if os.environ.get(name)] + _proxy_logins()
     for reference in references:
         # One that cannot be had cannot be said either; whoever needs it will say that it is missing.
         with contextlib.suppress(OutsideError):
@@ -46,8 +51,19 @@ def secrets_in(config: Config) -> list[Secret]:
     return secrets
 
 
+def _proxy_logins() -> list[Secret]:
+    logins = {os.environ.get(name, "").rpartition("@")[0].rpartition("//")[2] for name in _PROXIES} - {""}
+    # As it stands in the URL, and as it is sent.
+    forms = {form for login in logins for form in (login, unquote(login), unquote(login.partition(":")[2]))} - {""}
+    return [Secret(form) for form in sorted(forms)]
+
+
 def _log_death(died: threading.ExceptHookArgs) -> None:
     """Python itself would write the exception to stderr as it is."""
     if died.exc_value is not None and died.exc_type is not SystemExit:
         name = died.thread.name if died.thread else "unknown"
         log.critical("A thread has died from a defect. thread=%s", name, exc_info=died.exc_value)
+
+
+def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    log.critical("Tidying up has failed from a defect.", exc_info=failure.exc_value)

@@ -186,11 +186,15 @@ def _proxy_for(target: Target) -> _Proxy | None:
         return None
     if urllib.request.proxy_bypass(f"{target.host}:{target.port}", proxies):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise PermanentError("HTTPS_PROXY is not usable: it has to look like http://proxy.example.com:3128")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname if parts.scheme == "http" else None, parts.port or 3128
+    except ValueError:  # it quotes what may be the login
+        host, port = None, 0
+    if not host:
+        raise PermanentError("HTTPS_PROXY is not usable: it has to look like http://proxy.example.com:3128") from None
     login = "" if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return _Proxy(parts.hostname, parts.port or 3128, login)
+    return _Proxy(host, port, login)
 
 
 def _tunnel(target: Target, proxy: _Proxy, deadline: Deadline) -> socket.socket:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ _KEY = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
 _PRINTABLE = re.compile(r"[!-~]{1,255}", re.ASCII)
 # https://developer.pagerduty.com/docs/events-api-v2: summary 1024 characters, dedup_key 255, an event 512 KB.
 _SUMMARY_LENGTH, _DEDUP_LENGTH = 1024, 255
-_DETAIL_LENGTH, _MOST_DETAILS = 1000, 30
+_DETAIL_LENGTH, _MOST_DETAILS, _MORE_LENGTH = 1000, 25, 10_000
 # Nothing is wrong: such an event is resolved as soon as it has arrived. By name, since more kinds may follow; of a
 # kind that nobody foresaw, it is safer to page than not to.
 _NOTHING_WRONG = ("TEST", "DIGEST", "SUMMARY")
@@ -90,49 +91,74 @@ class PagerDutyNotifier:
     now: Callable[[], datetime]
     timezone: tzinfo
     deadline_s: float
+    # How many events of a message PagerDuty has taken, while others of it have failed.
+    taken: dict[str, int] = field(default_factory=dict)
 
     def send(self, notification: Notification) -> Receipt:
-        """Send one event; a test is also resolved, so that it leaves no incident behind."""
+        """Send the event, and those that belong to it; what was taken of them is not sent again."""
         rendered = render(notification, now=self.now(), timezone=self.timezone)
-        sent = event(notification, rendered)
-        nothing_wrong = notification.facts.kind.value in _NOTHING_WRONG
-        # Two events share what one may take.
-        deadline_s = self.deadline_s / 2 if nothing_wrong else self.deadline_s
-        self._post(sent, deadline_s)
-        if nothing_wrong:
-            self._post({"event_action": "resolve", "dedup_key": sent["dedup_key"]}, deadline_s)
+        sent = events(notification, rendered)
+        ends = time.monotonic() + self.deadline_s
+        taken = self.taken.pop(notification.id, 0)
+        for number, one in enumerate(sent[taken:], taken):
+            try:
+                self._post(one, ends - time.monotonic())
+            except TemporaryError:
+                self.taken[notification.id] = number
+                raise
         # Ours, not what was answered: that could be anything.
-        return Receipt(remote_id=str(sent["dedup_key"]))
+        return Receipt(remote_id=dedup_key(notification))
 
-    def _post(self, sent: dict[str, Any], deadline_s: float) -> None:
+    def _post(self, sent: dict[str, Any], left_s: float) -> None:
+        if left_s < self.deadline_s / 10:
+            raise TemporaryError("PagerDuty took some of the events that belong together; the rest follows")
         response = request(
             "POST",
             self.target,
             body=json.dumps({"routing_key": self.routing_key.reveal(), **sent}).encode(),
             headers={"Content-Type": "application/json"},
-            deadline_s=deadline_s,
+            deadline_s=left_s,
             allow_private=self.settings.allow_private,
         )
         if response.status != _ACCEPTED:
             raise _refusal(response)
 
 
-def event(notification: Notification, rendered: Rendered) -> dict[str, Any]:
-    """Give the event, without its routing key.
+def events(notification: Notification, rendered: Rendered) -> list[dict[str, Any]]:
+    """Give the events of a message, without their routing key.
 
     FIRING and its repeats trigger, RESOLVED resolves, with one key for all: PagerDuty adds a repeat to the open
-    incident, and drops the end of one that it does not know.
+    incident, and drops the end of one that it does not know. What is no alarm is resolved at once. A message that
+    holds many alarms opens one incident, and resolves those of the alarms in it that are over.
     """
     facts = notification.facts
-    nothing_wrong = facts.kind.value in _NOTHING_WRONG
+    # Later kinds of facts have it.
+    held: tuple[Notification, ...] = getattr(facts, "held", ())
+    over = [_end(each) for each in held if each.facts.kind is Kind.RESOLVED]
+    if held and len(over) == len(held):
+        return over
+    if facts.kind is Kind.RESOLVED:
+        return [{**_end(notification), **_said(notification, rendered)}]
+    opened = {"event_action": "trigger", "dedup_key": dedup_key(notification), **_said(notification, rendered)}
+    return [opened, *([_end(notification)] if _nothing_wrong(notification) else over)]
+
+
+def _nothing_wrong(notification: Notification) -> bool:
+    return notification.facts.kind.value in _NOTHING_WRONG
+
+
+def _end(notification: Notification) -> dict[str, Any]:
+    return {"event_action": "resolve", "dedup_key": dedup_key(notification)}
+
+
+def _said(notification: Notification, rendered: Rendered) -> dict[str, Any]:
+    facts = notification.facts
     return {
-        "event_action": "resolve" if facts.kind is Kind.RESOLVED else "trigger",
-        "dedup_key": dedup_key(notification),
         "client": CLIENT,
         "payload": {
             "summary": clean(rendered.short, _SUMMARY_LENGTH),
             "source": clean(facts.budget or "", 255) or CLIENT,
-            "severity": "info" if nothing_wrong else str(facts.severity),
+            "severity": "info" if _nothing_wrong(notification) else str(facts.severity),
             "timestamp": rfc3339(notification.created_at),
             "class": str(facts.reason),
             "custom_details": _details(rendered),
@@ -142,7 +168,7 @@ def event(notification: Notification, rendered: Rendered) -> dict[str, Any]:
 
 def dedup_key(notification: Notification) -> str:
     """`episode/level`; its SHA-256 if it is too long or not printable ASCII."""
-    key = notification.alarm
+    key = notification.stay or notification.id
     if len(key) <= _DEDUP_LENGTH and _PRINTABLE.fullmatch(key):
         return key
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
@@ -155,6 +181,11 @@ def _details(rendered: Rendered) -> dict[str, str]:
         details[line.label] = clean(before + line.value, _DETAIL_LENGTH)
     if rendered.see:
         details["See"] = clean("; ".join(rendered.see), _DETAIL_LENGTH)
+    # A list, say, that a message of many alarms has.
+    told = {rendered.headline, *rendered.notes, *(f"{line.label}: {line.value}" for line in rendered.lines)}
+    told |= {"", "See:", f"Id: {rendered.id}", *(f"  {command}" for command in rendered.see)}
+    if more := "\n".join(line for line in rendered.text.splitlines() if line not in told):
+        details["More"] = more if len(more) <= _MORE_LENGTH else f"{more[:_MORE_LENGTH]}..."
     return {**details, "Id": rendered.id}
 
 

@@ -7,16 +7,17 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, parse_target, put_off, request
 from alarms.errors import OutsideError, PermanentError, TemporaryError
-from alarms.model import Facts, Notification, Period, Receipt
+from alarms.model import Notification, Period, Receipt
 from alarms.money import plain
 from alarms.ports import Notifier
 from alarms.render import Rendered, render
@@ -26,7 +27,7 @@ from alarms.words import clean, rfc3339
 
 SCHEMA = 1
 _MOST_HEADERS = 20
-_NAME_LENGTH, _TEXT_LENGTH, _MOST_NAMES = 256, 1000, 100
+_ID_LENGTH, _TEXT_LENGTH, _MOST = 200, 1000, 1000
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
 # What frames the request, or is said by this program itself.
@@ -126,21 +127,12 @@ class WebhookNotifier:
 
 def payload(notification: Notification, rendered: Rendered) -> dict[str, Any]:
     """Give the JSON that is posted, schema 1: amounts and instants as text, what is not known as null."""
-    facts = notification.facts
     return {
         "schema": SCHEMA,
-        "id": rendered.id,
-        "alarm": clean(notification.alarm, 200),
-        "created_at": rfc3339(notification.created_at),
+        **_message(notification),
         "possible_repeat": notification.possible_repeat,
-        "instead_of": _text(notification.instead_of) or None,
-        "kind": str(facts.kind),
-        "severity": str(facts.severity),
-        "reason": str(facts.reason),
+        "instead_of": _value(notification.instead_of),
         "title": rendered.short,
-        "detail": clean(facts.detail, _TEXT_LENGTH),
-        **_budget(facts),
-        "first_detected": _instant(facts.first_detected),
         "text": rendered.text,
     }
 
@@ -157,42 +149,34 @@ def idempotency_key(identity: str) -> str:
     return identity if _PLAIN_ID.fullmatch(identity) else hashlib.sha256(identity.encode(errors="replace")).hexdigest()
 
 
-def _budget(facts: Facts) -> dict[str, Any]:
-    """What a budget's alarm has; null in one of the monitor's own."""
+def _message(notification: Notification) -> dict[str, Any]:
+    """Every fact by its name, so that none is left out that comes to be."""
+    facts = notification.facts
     return {
-        "budget": None if facts.budget is None else _text(facts.budget),
-        "period": _period(facts.period),
-        "amount": _money(facts.amount),
-        "currency": _text(facts.currency) or None,
-        "on": _text(facts.on) or None,
-        "at": _text(facts.at) or None,
-        "limit": _money(facts.limit),
-        "spend": _money(facts.spend),
-        "billed": _money(facts.billed),
-        "accrued": _money(facts.accrued),
-        "as_of": _instant(facts.as_of),
-        "lower_bound": facts.lower_bound,
-        "stale": [_text(name) for name in facts.stale[:_MOST_NAMES]],
-        "also_over": [_text(limit) for limit in facts.also_over[:_MOST_NAMES]],
-        "previous_spend": _money(facts.previous_spend),
-        "previous_told": _instant(facts.previous_told),
+        "id": clean(notification.id, _ID_LENGTH),
+        "incident": clean(notification.stay or notification.id, _ID_LENGTH),
+        "created_at": rfc3339(notification.created_at),
+        **{field.name: _value(getattr(facts, field.name)) for field in fields(facts)},
     }
 
 
-def _text(text: str) -> str:
-    return clean(text, _NAME_LENGTH)
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else plain(amount)
-
-
-def _instant(instant: datetime | None) -> str | None:
-    return None if instant is None else rfc3339(instant)
-
-
-def _period(period: Period | None) -> dict[str, str] | None:
-    return None if period is None else {"start": rfc3339(period.start), "end": rfc3339(period.end)}
+def _value(value: Any) -> Any:  # noqa: PLR0911  # one for each type that a fact may have
+    match value:
+        case StrEnum():
+            return str(value)
+        case str():
+            return clean(value, _TEXT_LENGTH) or None
+        case Decimal():
+            return plain(value)
+        case datetime():
+            return rfc3339(value)
+        case Period():
+            return {"start": rfc3339(value.start), "end": rfc3339(value.end)}
+        case Notification():
+            return _message(value)
+        case tuple():
+            return [_value(one) for one in value[:_MOST]]
+    return value if value is None or isinstance(value, int) else str(value)
 
 
 def _target(settings: Settings, url: Secret) -> Target:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from pydantic import ValidationError
 
 from alarms.errors import PermanentError, TemporaryError
 from alarms.model import Facts, Kind, Notification, Reason, Severity
-from alarms.notifiers.pagerduty import Settings, create, event
+from alarms.notifiers.pagerduty import Settings, create, events
 from alarms.ports import Notifier
-from alarms.render import render
+from alarms.render import Rendered, render
 from monitor.simulation.slack import Answer
 from tests.fakes.messages import FACTS, MESSAGE, NOW, OWN
 from tests.fakes.pagerduty_server import PagerDuty
@@ -43,7 +44,7 @@ def message(kind: Kind, sequence: int, *, severity: Severity = Severity.CRITICAL
 
 
 def test_a_crossing_word_for_word() -> None:
-    made = event(MESSAGE, render(MESSAGE, now=NOW))
+    (made,) = events(MESSAGE, render(MESSAGE, now=NOW))
     assert made == {
         "event_action": "trigger",
         "dedup_key": "4f2a9c01d7be/actual-100pct-critical",
@@ -111,6 +112,53 @@ def test_a_test_whose_end_is_not_taken_is_not_called_delivered(pager: PagerDuty)
     pager.script = [Answer(202, b""), Answer(503, b"")]
     with pytest.raises(TemporaryError):
         notifier_of(pager).send(replace(MESSAGE, facts=TEST))
+
+
+@dataclass(frozen=True)
+class Flood(Facts):
+    """Facts that hold many alarms."""
+
+    held: tuple[Notification, ...] = ()
+
+
+def flood(kind: Kind, *held: Notification) -> Notification:
+    facts = Flood(kind=kind, severity=Severity.CRITICAL, reason=Reason.CROSSED, title="many alarms", held=held)
+    return replace(MESSAGE, id="flood/digest/1", facts=facts)
+
+
+def test_many_alarms_in_one_message_page_once_and_end_those_that_are_over(pager: PagerDuty) -> None:
+    notifier = notifier_of(pager)
+    notifier.send(message(Kind.FIRING, 1, level="old"))
+    fresh = [message(Kind.FIRING, 1, level=f"new{number}") for number in range(20)]
+    notifier.send(flood(Kind.FIRING, *fresh, message(Kind.RESOLVED, 2, level="old")))
+    assert [(one.dedup_key, one.open) for one in pager.incidents] == [("episode/old", False), ("flood/digest", True)]
+    notifier.send(flood(Kind.RESOLVED, *(message(Kind.RESOLVED, 2, level=f"new{number}") for number in range(20))))
+    assert len(pager.incidents) == 2, "the ends of what was one incident are dropped"
+
+
+def test_what_was_taken_of_many_events_is_not_sent_again(pager: PagerDuty) -> None:
+    over = [message(Kind.RESOLVED, 2, level=str(number)) for number in range(5)]
+    pager.script = [Answer(202, b""), Answer(202, b""), Answer(429, b"")]
+    notifier = notifier_of(pager)
+    digest = flood(Kind.FIRING, message(Kind.FIRING, 1), *over)
+    with pytest.raises(TemporaryError):
+        notifier.send(digest)
+    notifier.send(digest)
+    keys = [json.loads(post.body)["dedup_key"] for post in pager.posts]
+    assert keys == ["flood/digest", *(f"episode/{number}" for number in (0, 1, 1, 2, 3, 4))]
+
+
+def test_what_is_not_in_the_lines_is_among_the_details() -> None:
+    rendered = render(MESSAGE, now=NOW)
+
+    class Longer(Rendered):
+        @property
+        def text(self) -> str:
+            return "CRITICAL a: over 80%\nWARNING b: over 50%\n" + rendered.text
+
+    longer = Longer(**{name: getattr(rendered, name) for name in Rendered.__dataclass_fields__})
+    (made,) = events(MESSAGE, longer)
+    assert made["payload"]["custom_details"]["More"] == "CRITICAL a: over 80%\nWARNING b: over 50%"
 
 
 def test_what_the_answer_holds_is_not_kept(pager: PagerDuty) -> None:
