@@ -14,10 +14,14 @@ def clean(text: str, length: int) -> str:
 
 
 def to_ascii(text: str) -> str:
-    """The text in ASCII, accents taken off, `?` for what has no letter; one line."""
+    """The text in ASCII, accents taken off, `?` for what has no letter; one line, and no RFC 2047 encoded word.
+
+    Mail programs decode `=?utf-8?q?=0ABcc:...?=` in a subject, and Python's own email package even writes the line
+    break that it finds there into the message's head.
+    """
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return clean(bare.encode("ascii", "replace").decode(), 1000)
+    return clean(bare.encode("ascii", "replace").decode(), 1000).replace("=?", "= ?")
 
 
 def instant_text(instant: datetime, timezone: tzinfo) -> str:

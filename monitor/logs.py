@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from alarms.errors import OutsideError
 from alarms.secrets import Redactor, Secret, quiet_sdk_logs, secrets_of
 from monitor.config.model import Config
+from monitor.status.words import one_line
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ def set_up(level: int, config: Config) -> Redactor:
         level = logging.DEBUG
     journal = "JOURNAL_STREAM" in os.environ  # systemd's journal adds the time
     form = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    logging.basicConfig(level=level, stream=sys.stderr)
     redactor = Redactor(secrets_in(config))
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(_OneLine(form))
         handler.addFilter(redactor)
     quiet_sdk_logs()
     # Python's own way is a traceback on stderr, past every filter.
@@ -49,6 +51,14 @@ def secrets_in(config: Config) -> list[Secret]:
         with contextlib.suppress(OutsideError):
             secrets.append(reference.resolve())
     return secrets
+
+
+class _OneLine(logging.Formatter):
+    """No name or error of somebody else begins a line of its own, or moves a cursor; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = one_line(record.message.replace("\n", "; "))
+        return super().formatMessage(record)
 
 
 def _proxy_logins() -> list[Secret]:

@@ -158,4 +158,4 @@ def _group(budget: str) -> str:
 
 
 def _fifo_id(text: str) -> str:
-    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()
+    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()

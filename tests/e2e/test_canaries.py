@@ -25,6 +25,7 @@ from tests.fakes.echoes import Changing
 from tests.fakes.fault_server import Fault, FaultServer, hang, reset_unanswered
 from tests.fakes.posts import PostServer
 
+pytestmark = pytest.mark.timeout(600)  # dozens of processes each, on a machine that may be busy
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("SEED", "20261123"))
 START = datetime(2026, 11, 3, 6, tzinfo=UTC)

@@ -42,7 +42,7 @@ class PagerDuty(PostServer):
             event = json.loads(post.body)
         except ValueError:
             return _invalid("Invalid JSON")
-        errors += list(_errors(event, post.body))
+        errors += list(faults_of(event, post.body))
         if errors:
             return _invalid(*errors)
         if event["routing_key"] != self.routing_key:
@@ -64,7 +64,8 @@ class PagerDuty(PostServer):
         found[0].log.append(event["payload"]["summary"])
 
 
-def _errors(event: Any, body: bytes) -> list[str]:
+def faults_of(event: Any, body: bytes) -> list[str]:
+    """What PagerDuty would not take of an event."""
     known = {"routing_key", "event_action", "dedup_key", "payload", "client", "client_url", "links", "images"}
     rules = {
         "too large": len(body) <= _LARGEST,
