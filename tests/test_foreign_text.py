@@ -272,7 +272,8 @@ def test_a_terminal_shows_rows(capsys: pytest.CaptureFixture[str]) -> None:
         assert [line for line in shown if unsafe_characters(line)] == []
         assert len(spend_table(text).split("\n")) == 6
         assert len(once_text(text).split("\n")) == 4
-        assert json.loads(json.dumps(status)) == status
+        written = json.dumps(status)
+        assert json.dumps(json.loads(written)) == written
         lines += len(shown)
     say(capsys, f"{COUNT:,} times three tables, {lines:,} lines")
 

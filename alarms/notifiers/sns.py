@@ -28,6 +28,7 @@ DEADLINE_S = 30.0
 # SNS counts the attributes' names, types and values; the subject is counted here to be safe.
 LARGEST = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 # Names of budgets in the attributes of a digest: with the longest names there is still room for a message.
 _MOST_BUDGETS = 200
@@ -92,7 +93,8 @@ class SnsNotifier:
                 return client.publish(**message)
 
         answer = within(self.deadline_s, publish, what=f"SNS for receiver {self.settings.name}", uncertain=True)
-        return Receipt(remote_id=str(answer.get("MessageId", "")))
+        identity = str(answer.get("MessageId", ""))
+        return Receipt(remote_id=identity if _MESSAGE_ID.fullmatch(identity) else "")
 
 
 def _endpoint(settings: Settings) -> Target | None:
