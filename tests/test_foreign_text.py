@@ -183,7 +183,7 @@ def test_webhook_and_pagerduty_bodies_come_back_as_they_were(capsys: pytest.Capt
         assert re.fullmatch(r"[!-~]{1,128}", webhook.idempotency_key(message.id))
         size += len(body)
         for event in pagerduty.events(message, rendered):
-            body = json.dumps({"routing_key": "0" * 32, **event}).encode()
+            body = json.dumps({"routing_key": "0" * 32, **event}, ensure_ascii=False).encode()
             assert faults_of(json.loads(body), body) == []
             assert_clean(event)
             size += len(body)

@@ -29,10 +29,9 @@ _KEY = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
 _PRINTABLE = re.compile(r"[!-~]{1,255}", re.ASCII)
 # https://developer.pagerduty.com/docs/events-api-v2: summary 1024 characters, dedup_key 255, an event 512 KB.
 _SUMMARY_LENGTH, _DEDUP_LENGTH = 1024, 255
-_DETAIL_LENGTH, _MOST_DETAILS, _MORE_LENGTH = 1000, 25, 10_000
-# Nothing is wrong: such an event is resolved as soon as it has arrived. By name, since more kinds may follow; of a
-# kind that nobody foresaw, it is safer to page than not to.
-_NOTHING_WRONG = ("TEST", "DIGEST", "SUMMARY")
+_DETAIL_LENGTH, _MOST_DETAILS, _MORE_LENGTH = 1000, 25, 25_000
+# By name, since more kinds may follow; of one that nobody foresaw, it is safer to page than not to.
+_NO_ALARM = ("TEST", "SUMMARY")
 _ACCEPTED = 202
 _REDIRECTS, _BAD_REQUEST, _NO_ACCESS = 300, 400, (401, 403)
 _ABOUT_THE_MESSAGE = (400, 413)
@@ -103,9 +102,11 @@ class PagerDutyNotifier:
         for number, one in enumerate(sent[taken:], taken):
             try:
                 self._post(one, ends - time.monotonic())
-            except TemporaryError:
+            except TemporaryError as error:
                 self.taken[notification.id] = number
-                raise
+                # What is in part there has to stay the message that it is.
+                uncertain = error.uncertain or number > 0
+                raise TemporaryError(str(error), retry_after=error.retry_after, uncertain=uncertain) from error
         # Ours, not what was answered: that could be anything.
         return Receipt(remote_id=dedup_key(notification))
 
@@ -115,7 +116,8 @@ class PagerDutyNotifier:
         response = request(
             "POST",
             self.target,
-            body=json.dumps({"routing_key": self.routing_key.reveal(), **sent}).encode(),
+            # Not in ASCII, where a character may take twelve bytes: it has to stay below PagerDuty's limit.
+            body=json.dumps({"routing_key": self.routing_key.reveal(), **sent}, ensure_ascii=False).encode(),
             headers={"Content-Type": "application/json"},
             deadline_s=left_s,
             allow_private=self.settings.allow_private,
@@ -128,23 +130,24 @@ def events(notification: Notification, rendered: Rendered) -> list[dict[str, Any
     """Give the events of a message, without their routing key.
 
     FIRING and its repeats trigger, RESOLVED resolves, with one key for all: PagerDuty adds a repeat to the open
-    incident, and drops the end of one that it does not know. What is no alarm is resolved at once. A message that
-    holds many alarms opens one incident, and resolves those of the alarms in it that are over.
+    incident, and drops the end of one that it does not know. So what PagerDuty has not heard of before is opened first,
+    as is what is no alarm, and resolved at once. A digest opens one incident, and resolves those of its alarms that are
+    over.
     """
     facts = notification.facts
-    # Later kinds of facts have it.
-    held: tuple[Notification, ...] = getattr(facts, "held", ())
-    over = [_end(each) for each in held if each.facts.kind is Kind.RESOLVED]
-    if held and len(over) == len(held):
-        return over
-    if facts.kind is Kind.RESOLVED:
-        return [{**_end(notification), **_said(notification, rendered)}]
+    over = [_end(each) for each in facts.held if each.facts.kind is Kind.RESOLVED]
+    if facts.kind is Kind.RESOLVED and not _is_passed(notification):
+        return over or [{**_end(notification), **_said(notification, rendered)}]
     opened = {"event_action": "trigger", "dedup_key": dedup_key(notification), **_said(notification, rendered)}
-    return [opened, *([_end(notification)] if _nothing_wrong(notification) else over)]
+    return [opened, *([_end(notification)] if _is_passed(notification) else []), *over]
 
 
-def _nothing_wrong(notification: Notification) -> bool:
-    return notification.facts.kind.value in _NOTHING_WRONG
+def _is_passed(notification: Notification) -> bool:
+    """Whether it is worth a word, but nobody has to do anything."""
+    facts = notification.facts
+    if facts.kind is not Kind.RESOLVED:
+        return facts.kind.value in _NO_ALARM
+    return any(each.facts.over_until is not None for each in (notification, *facts.held))
 
 
 def _end(notification: Notification) -> dict[str, Any]:
@@ -158,7 +161,7 @@ def _said(notification: Notification, rendered: Rendered) -> dict[str, Any]:
         "payload": {
             "summary": clean(rendered.short, _SUMMARY_LENGTH),
             "source": clean(facts.budget or "", 255) or CLIENT,
-            "severity": "info" if _nothing_wrong(notification) else str(facts.severity),
+            "severity": "info" if _is_passed(notification) else str(facts.severity),
             "timestamp": rfc3339(notification.created_at),
             "class": str(facts.reason),
             "custom_details": _details(rendered),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -114,15 +115,8 @@ def test_a_test_whose_end_is_not_taken_is_not_called_delivered(pager: PagerDuty)
         notifier_of(pager).send(replace(MESSAGE, facts=TEST))
 
 
-@dataclass(frozen=True)
-class Flood(Facts):
-    """Facts that hold many alarms."""
-
-    held: tuple[Notification, ...] = ()
-
-
 def flood(kind: Kind, *held: Notification) -> Notification:
-    facts = Flood(kind=kind, severity=Severity.CRITICAL, reason=Reason.CROSSED, title="many alarms", held=held)
+    facts = Facts(kind=kind, severity=Severity.CRITICAL, reason=Reason.DIGEST, title="many alarms", held=held)
     return replace(MESSAGE, id="flood/digest/1", facts=facts)
 
 
@@ -136,13 +130,25 @@ def test_many_alarms_in_one_message_page_once_and_end_those_that_are_over(pager:
     assert len(pager.incidents) == 2, "the ends of what was one incident are dropped"
 
 
+def test_what_was_over_before_it_got_through_is_told_and_closed(pager: PagerDuty) -> None:
+    notifier = notifier_of(pager)
+    was = message(Kind.RESOLVED, 1)
+    was = replace(was, facts=replace(was.facts, over_until=NOW, first_detected=NOW - timedelta(hours=3)))
+    notifier.send(was)
+    notifier.send(flood(Kind.RESOLVED, *(replace(was, id=f"e/{number}/1") for number in range(20))))
+    assert [(one.dedup_key, one.open) for one in pager.incidents] == [("episode/l", False), ("flood/digest", False)]
+    assert pager.incidents[0].log[0].startswith("WAS CRITICAL training")
+    assert pager.events[0]["payload"]["severity"] == "info"
+
+
 def test_what_was_taken_of_many_events_is_not_sent_again(pager: PagerDuty) -> None:
     over = [message(Kind.RESOLVED, 2, level=str(number)) for number in range(5)]
     pager.script = [Answer(202, b""), Answer(202, b""), Answer(429, b"")]
     notifier = notifier_of(pager)
     digest = flood(Kind.FIRING, message(Kind.FIRING, 1), *over)
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TemporaryError) as caught:
         notifier.send(digest)
+    assert caught.value.uncertain, "the outbox must not make another digest of it"
     notifier.send(digest)
     keys = [json.loads(post.body)["dedup_key"] for post in pager.posts]
     assert keys == ["flood/digest", *(f"episode/{number}" for number in (0, 1, 1, 2, 3, 4))]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def test_the_body_of_a_crossing_word_for_word(server: PostServer) -> None:
         "previous_spend": None,
         "previous_told": None,
         "first_detected": "2026-11-23T18:00:00Z",
+        "subject": None,
+        "over_until": None,
+        "over_spend": None,
+        "missed": 0,
+        "missed_since": None,
+        "held": [],
     }
 
 
@@ -93,6 +100,20 @@ def test_an_alarm_of_the_monitor_itself_has_no_money(server: PostServer) -> None
         assert document[key] is None
     assert document["title"] == "WARNING: Source aws has given no data for 26 h"
     assert document["detail"].startswith("AWS refused the key")
+
+
+def test_a_message_of_many_alarms_holds_each_as_data(server: PostServer) -> None:
+    other = replace(MESSAGE, id="e/l/2", facts=replace(FACTS, budget="other", spend=Decimal("0.10")))
+    flood = Facts(
+        kind=Kind.FIRING, severity=FACTS.severity, reason=Reason.DIGEST, title="2 alarms", held=(MESSAGE, other)
+    )
+    document = sent(server, replace(MESSAGE, id="d/digest/2", facts=flood))
+    single = sent(server)
+    assert [one["budget"] for one in document["held"]] == ["training", "other"]
+    assert [one["incident"] for one in document["held"]] == [MESSAGE.stay, "e/l"]
+    assert document["held"][1]["spend"] == "0.1"
+    of_the_copy = {"schema", "text", "possible_repeat", "instead_of"}
+    assert set(document["held"][0]) == set(single) - of_the_copy
 
 
 def test_every_fact_is_documented_and_no_other(server: PostServer) -> None:

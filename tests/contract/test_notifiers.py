@@ -181,7 +181,7 @@ def test_a_flood_comes_as_one_list_cut_where_the_receiver_cuts(name: str, rig: R
     else:
         assert f"and {count - shown} more: monitor status" in got.text
         assert shown >= 15
-    {"slack": slack_is_inert, "email": mail_is_inert, "sns": sns_is_inert}[name](got.raw)
+    INERT[name](got.raw)
 
 
 def slack_is_inert(payload: dict[str, Any]) -> None:
@@ -227,7 +227,9 @@ def webhook_is_inert(post: Any) -> None:
 
 def pagerduty_is_inert(event: Any) -> None:
     assert len(event["dedup_key"]) <= 255
-    for text in texts(event):
+    details = event["payload"]["custom_details"]
+    clean_of(details.get("More", ""))  # a list: the one text with several lines
+    for text in texts({**event, "payload": {**event["payload"], "custom_details": details | {"More": ""}}}):
         assert "\n" not in clean_of(text)
 
 
