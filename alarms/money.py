@@ -30,6 +30,7 @@ _THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 _CFA_AND_ISLANDS = ("VUV", "XAF", "XOF", "XPF")
 _MINOR_UNITS = {**dict.fromkeys(_NO_DECIMALS + _CFA_AND_ISLANDS, 0), **dict.fromkeys(_THREE_DECIMALS, 3)}
 _MOST_DIGITS = 12
+_LONGEST_SHOWN = 32
 
 
 def parse_amount(text: str) -> Decimal:
@@ -39,7 +40,9 @@ def parse_amount(text: str) -> Decimal:
     full-width digits, more than 15 digits before or 18 after the point.
     """
     if not _AMOUNT.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a plain decimal amount such as 12.50")
+        # Whatever stands there may be meant for nobody's eyes.
+        shown = text if len(text) <= _LONGEST_SHOWN else text[:8] + "..."
+        raise ValueError(f"{shown!r} is not a plain decimal amount such as 12.50")
     return Decimal(text)
 
 

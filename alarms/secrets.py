@@ -13,12 +13,12 @@ import os
 import re
 import stat
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
@@ -126,9 +126,15 @@ def parse_secret(value: Any) -> SecretRef:
     return SecretRef(SecretKind.INLINE, value.strip())
 
 
-def secrets_of(settings: BaseModel) -> dict[str, SecretRef]:
-    """Give the secrets among the settings' own keys, by key: to warn of inline ones, to tell a `Redactor` of them."""
-    return {key: value for key, value in settings if isinstance(value, SecretRef)}
+def secrets_of(settings: BaseModel) -> dict[tuple[str, ...], SecretRef]:
+    """Give the secrets of settings, by the path of their key: to warn of inline ones, to tell a `Redactor` of them."""
+    found: dict[tuple[str, ...], SecretRef] = {}
+    for key, value in settings:
+        inner = value if isinstance(value, dict) else {}
+        found |= {(key, str(name)): one for name, one in inner.items() if isinstance(one, SecretRef)}
+        if isinstance(value, SecretRef):
+            found[(key,)] = value
+    return found
 
 
 SecretField = Annotated[SecretRef, BeforeValidator(parse_secret), PlainSerializer(str, return_type=str)]
@@ -138,7 +144,8 @@ class Redactor(logging.Filter):
     """Replaces known secrets in log records: message, exception and stack. Add it to every handler.
 
     (To handlers, since a logger's filter does not see the records of its children.) Known forms: as it is, URL-encoded,
-    base64 (alone or inside a longer text), JSON- and Python-escaped; of a URL also its path, as HTTP libraries log it.
+    base64 (alone or inside a longer text), hex, JSON- and Python-escaped; of a URL also its path and query, as HTTP
+    libraries log them.
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
@@ -230,25 +237,37 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    raw = {value}
-    if "://" in value:
-        path = urlsplit(value).path
-        raw |= {part for part in (path, path.rpartition("/")[2]) if len(part) >= 2 * _SHORTEST}
-    escaped = {
-        form
-        for text in raw
-        for form in (
-            text,
-            quote(text),
-            quote(text, safe=""),
-            quote_plus(text),
-            json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1],
-            repr(text)[1:-1],
-        )
-    }
-    forms = escaped.union(*(_base64_forms(text.encode()) for text in raw))
+    raw = {value, *_parts(value)}
+    # Twice: what is in a JSON body is escaped once more where that body is printed.
+    escaped = {twice for text in raw for once in _escaped(text) for twice in _escaped(once)}
+    encoded = escaped.union(*(_base64_forms(text.encode()) for text in raw))
+    forms = encoded.union(*({text.encode().hex(), text.encode().hex().upper()} for text in raw))
     return {form for form in forms if len(form) >= _SHORTEST}
+
+
+def _parts(value: str) -> Iterator[str]:
+    """What of a secret is one by itself: of a URL what follows the host, of `Bearer TOKEN` the token."""
+    parts = value.split() if " " in value else []
+    if "://" in value:
+        # Not `urlsplit`, which raises for some; an HTTP library logs the path and the query together or apart.
+        after_host = "/" + value.partition("://")[2].partition("/")[2]
+        path, _, query = after_host.partition("?")
+        parts += [after_host, path, path.rpartition("/")[2], query]
+        parts += [pair.rpartition("=")[2] for pair in query.split("&")]
+    # Shorter ones are too common as pieces of text.
+    return (part for part in parts if len(part) >= 2 * _SHORTEST)
+
+
+def _escaped(text: str) -> set[str]:
+    return {
+        text,
+        quote(text),
+        quote(text, safe=""),
+        quote_plus(text),
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+    }
 
 
 def _base64_forms(value: bytes) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 
 def clean(text: str, length: int) -> str:
@@ -14,16 +14,25 @@ def clean(text: str, length: int) -> str:
 
 
 def to_ascii(text: str) -> str:
-    """The text in ASCII, accents taken off, `?` for what has no letter; one line."""
+    """The text in ASCII, accents taken off, `?` for what has no letter; one line, and no RFC 2047 encoded word.
+
+    Mail programs decode `=?utf-8?q?=0ABcc:...?=` in a subject, and Python's own email package even writes the line
+    break that it finds there into the message's head.
+    """
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return clean(bare.encode("ascii", "replace").decode(), 1000)
+    return clean(bare.encode("ascii", "replace").decode(), 1000).replace("=?", "= ?")
 
 
 def instant_text(instant: datetime, timezone: tzinfo) -> str:
     """`23 Nov 2026 14:00 UTC`."""
     local = instant.astimezone(timezone)
     return f"{local.day} {local:%b %Y %H:%M %Z}"
+
+
+def rfc3339(instant: datetime) -> str:
+    """`2026-11-23T18:00:00Z`: for machines, in UTC."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def duration_text(duration: timedelta) -> str:

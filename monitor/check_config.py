@@ -15,6 +15,7 @@ from monitor import registry
 from monitor.config import Config, load
 from monitor.errors import ConfigError, ExitCode, Problem
 from monitor.ports import SourceDefaults
+from monitor.status.words import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def _rows(config: Config) -> list[tuple[str, ...]]:
 
 
 def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, ...]]:
-    return [(probe.source, "ok" if probe.ok else "FAILED", probe.detail) for probe in probes]
+    # What a source answers is somebody else's text.
+    return [(probe.source, "ok" if probe.ok else "FAILED", one_line(probe.detail)) for probe in probes]
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -123,9 +123,11 @@ def notify(options: argparse.Namespace) -> int:
     """Send one test message and wait for the answer."""
     from dataclasses import replace
 
+    from monitor import logs
     from monitor.app import build_notifiers
 
     config = _config(options)
+    logs.set_up(logging.ERROR, config)
     name: str = options.receiver
     names = [receiver.name for receiver in config.receivers]
     if name not in names:

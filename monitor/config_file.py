@@ -24,6 +24,7 @@ _MAX_DEPTH = 20
 _KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
 # tomllib's time grows with the square of a key's parts: a long one would hang before it is refused.
 _LONG_KEY = re.compile(rf"(?:^[ \t]*+\[{{0,2}}+|[{{,])[ \t]*+(?:{_KEY_PART}){{{_MAX_DEPTH}}}", re.MULTILINE)
+_LONGEST_SHOWN = 32
 _NOT_A_FILE = "is not a regular file; give the path of a config.toml"
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
@@ -127,9 +128,16 @@ def path_text(loc: Loc) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if re.fullmatch(r"[\w-]+", part) else f'"{part[:40]}"'
+            name = part if re.fullmatch(r"[\w-]{1,32}", part) else f'"{shown(part)}"'
             text += f".{name}" if text else name
     return text
+
+
+def shown(text: str) -> str:
+    """A wrong word, as far as it helps to find it: it may be a secret that stands where it does not belong."""
+    if "://" in text:
+        return text.partition("://")[0][:8] + "://…"
+    return text if len(text) <= _LONGEST_SHOWN else text[:8] + "…"
 
 
 def _problem(path: Path, message: str, line: int | None = None, where: str = "") -> ConfigError:

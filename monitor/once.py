@@ -9,6 +9,7 @@ from alarms.faults import HEALTH
 from alarms.model import DeliveryState, Transition
 from monitor.clock import to_text
 from monitor.cycle import TurnReport
+from monitor.status.words import one_line
 
 # (id, receiver, state) of the messages of one turn
 Deliveries = Sequence[tuple[str, str, DeliveryState]]
@@ -64,7 +65,8 @@ def as_text(report: TurnReport, deliveries: Deliveries) -> str:
     if not report.transitions:
         lines.append("  no alarm changed")
     lines += [f"  message {identity} to {receiver}: {_state(state)}" for identity, receiver, state in deliveries]
-    return "\n".join(lines)
+    # Names and errors come from elsewhere, and none begins a line or turns its direction.
+    return "\n".join(lines[:1] + [f"  {one_line(line)}" for line in lines[1:]])
 
 
 def _change(change: Transition) -> dict[str, str]:

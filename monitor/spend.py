@@ -14,6 +14,7 @@ from alarms.money import EXACT, for_people, plain
 from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
 from monitor.model import UNATTRIBUTED, Series
+from monitor.status.words import one_line
 from monitor.store import charges, facts
 
 UNTAGGED = "(untagged)"
@@ -105,7 +106,8 @@ def as_table(rows: list[Row], by: str, period: Period, now: datetime) -> str:
     width = min(40, max(len(by), *(len(row.key) for row in rows)))
     lines = [head, "", f"{by.upper():<{width}}  {'BILLED':>20}  {'AGE':>6}"]
     for row in rows:
-        key = row.key if len(row.key) <= width else row.key[: width - 1] + "…"
+        key = one_line(row.key)  # a service, an account or a tag: somebody else chose it
+        key = key if len(key) <= width else key[: width - 1] + "…"
         mark = "  at least: parts could not be read" if row.lower_bound else ""
         amount = for_people(row.billed, row.currency)
         lines.append(f"{key:<{width}}  {amount:>20}  {_age(now, row.billed_until):>6}{mark}".rstrip())

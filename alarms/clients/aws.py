@@ -6,6 +6,7 @@ roles; `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>` and `HTTPS_PROXY` are ho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ _ACTIONS = {
     "GetTopicAttributes": "sns:GetTopicAttributes",
     "AssumeRole": "sts:AssumeRole",
 }
+_CODE = re.compile(r"[A-Za-z0-9. ]{1,64}", re.ASCII)
 # fmt: off
 _ALLOW = "allow {action} to these credentials"
 _RENEW = "the credentials have expired, renew them"
@@ -192,6 +194,8 @@ def _corrected_signing() -> None:
 
 def _refused(error: ClientError) -> OutsideError:
     code = str(error.response.get("Error", {}).get("Code", "")) or "no error code"
+    if not _CODE.fullmatch(code):  # not one of AWS's: whoever answered could have put what we sent there
+        code = "an error code that is none"
     operation = error.operation_name
     answer = error.response.get("ResponseMetadata", {})
     status = int(answer.get("HTTPStatusCode", 0))

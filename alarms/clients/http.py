@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from alarms.clients import dates
-from alarms.clients.sockets import Deadline, connect
+from alarms.clients.sockets import Deadline, connect, refuse_private_literal, resolve
 from alarms.errors import PermanentError, TemporaryError
 
 MAX_ANSWER = 64 * 1024
@@ -26,6 +26,8 @@ DEADLINE_S = 30.0
 # A broken clock or value over there must not silence a receiver for longer than this.
 _LONGEST_WAIT = timedelta(days=1)
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
+# A gateway that lost the answer of what is behind it.
+_GATEWAY = (502, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,38 @@ def get(url: str, *, deadline_s: float = DEADLINE_S, allow_private: bool = False
     response = request("GET", target, deadline_s=deadline_s, allow_private=allow_private)
     if response.status // 100 == 2:  # noqa: PLR2004 - 2xx
         return response
-    text = f"{target.host} answered with status {response.status}"
     if is_temporary(response.status):
-        raise TemporaryError(text, retry_after=response.retry_after)
-    raise PermanentError(text)
+        raise put_off(target.host, response)
+    raise PermanentError(f"{target.host} answered with status {response.status}")
+
+
+def require_public(target: Target, *, deadline_s: float = DEADLINE_S) -> None:
+    """Judge a target as `request` would, for an SDK that then connects by itself.
+
+    Between the two the name may lead elsewhere; only a server with a certificate for it gets any further, so the target
+    has to be https. Raises PermanentError for a private address, TemporaryError when the name is not found.
+    """
+    if _proxy_for(target) is not None:
+        refuse_private_literal(target.host)
+        return
+    with Deadline(deadline_s) as deadline:
+        resolve(target.host, target.port, deadline=deadline, allow_private=False)
 
 
 def is_temporary(status: int) -> bool:
-    """Whether a refusal with this status may pass by itself: 408, 429 and 5xx."""
-    return status in (408, 429) or status >= 500  # noqa: PLR2004 - named in the docstring
+    """Whether a refusal with this status may pass by itself: 408, 425, 429 and 5xx."""
+    return status in (408, 425, 429) or status >= 500  # noqa: PLR2004 - named in the docstring
+
+
+def put_off(who: str, response: Response) -> TemporaryError:
+    """What to raise for such a status: with the wait that was asked for, uncertain where a gateway lost the answer."""
+    wait = response.retry_after
+    asked = "" if wait is None else f" and asks to wait {wait.total_seconds():.0f} s"
+    return TemporaryError(
+        f"{who} answered with status {response.status}{asked}",
+        retry_after=wait,
+        uncertain=response.status in _GATEWAY,
+    )
 
 
 def parse_retry_after(value: str | None, date: str | None) -> timedelta | None:
@@ -134,6 +159,8 @@ def _open(target: Target, deadline: Deadline, *, allow_private: bool) -> socket.
     if proxy is None:
         connection = connect(target.host, target.port, deadline=deadline, allow_private=allow_private)
     else:
+        if not allow_private:
+            refuse_private_literal(target.host)
         connection = _tunnel(target, proxy, deadline)
     if target.scheme == "http":
         return connection
@@ -159,11 +186,15 @@ def _proxy_for(target: Target) -> _Proxy | None:
         return None
     if urllib.request.proxy_bypass(f"{target.host}:{target.port}", proxies):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise PermanentError("HTTPS_PROXY is not usable: it has to look like http://proxy.example.com:3128")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname if parts.scheme == "http" else None, parts.port or 3128
+    except ValueError:  # it quotes what may be the login
+        host, port = None, 0
+    if not host:
+        raise PermanentError("HTTPS_PROXY is not usable: it has to look like http://proxy.example.com:3128") from None
     login = "" if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return _Proxy(parts.hostname, parts.port or 3128, login)
+    return _Proxy(host, port, login)
 
 
 def _tunnel(target: Target, proxy: _Proxy, deadline: Deadline) -> socket.socket:

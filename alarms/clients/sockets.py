@@ -17,19 +17,23 @@ from typing import Self
 from alarms.clients.deadline import within
 from alarms.errors import PermanentError, TemporaryError
 
-# Global by the registry, yet not places on the internet: CGNAT, Azure's host, IETF protocol, NAT64, 6to4, Teredo.
+# Not places on the internet, whatever a version of Python says of them: `is_global` holds for most of these.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "100.64.0.0/10",
-        "168.63.129.16/32",
-        "192.0.0.0/24",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2001::/32",
-        "2002::/16",
+        "100.64.0.0/10",  # shared address space (CGNAT); 100.100.100.200 is Alibaba's metadata service
+        "168.63.129.16/32",  # Azure's host
+        "192.0.0.0/24",  # IETF protocols; 192.0.0.192 is Oracle's metadata service
+        "192.88.99.0/24",  # 6to4 relays
+        "64:ff9b::/96",  # NAT64: holds any IPv4 address, 169.254.169.254 too
+        "64:ff9b:1::/48",  # NAT64 of one's own network
+        "2001::/32",  # Teredo
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
     )
 )
+# All that is assigned to the internet of IPv6; outside lie site-local, IPv4-compatible and translated addresses.
+_IPV6_INTERNET = ipaddress.ip_network("2000::/3")
 
 
 class Deadline:
@@ -83,11 +87,7 @@ def connect(host: str, port: int, *, deadline: Deadline, allow_private: bool) ->
     The name is resolved once and the address that was judged is the one connected to. Raises PermanentError for a
     private address, TemporaryError when the host cannot be found or reached in time.
     """
-    addresses = _resolve(host, port, deadline)
-    if not allow_private and not all(_is_public(address) for _, address in addresses):
-        raise PermanentError(
-            f"{host} is at a private or local address: set allow_private = true on this receiver if that is meant"
-        )
+    addresses = resolve(host, port, deadline=deadline, allow_private=allow_private)
     error: OSError | None = None
     for tried, (family, address) in enumerate(addresses):
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -105,8 +105,32 @@ def connect(host: str, port: int, *, deadline: Deadline, allow_private: bool) ->
     raise TemporaryError(f"{host} port {port} cannot be reached: {why}") from error
 
 
-def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[tuple[int, str]]:
-    """(family, address) of each, in the system's order. Behind a wall, for getaddrinfo knows no timeout."""
+def resolve(host: str, port: int, *, deadline: Deadline, allow_private: bool) -> Sequence[tuple[int, str]]:
+    """(family, address) of each, in the system's order, all of them judged. Raises like `connect`."""
+    addresses = _looked_up(host, port, deadline)
+    if not allow_private and not all(_is_public(address) for _, address in addresses):
+        raise _private(host)
+    return addresses
+
+
+def refuse_private_literal(host: str) -> None:
+    """Judge an address that stands for itself, in any notation (`127.1`). A name passes: somebody else looks it up."""
+    try:
+        answers = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return
+    if not all(_is_public(str(address[0])) for *_, address in answers):
+        raise _private(host)
+
+
+def _private(host: str) -> PermanentError:
+    return PermanentError(
+        f"{host} is at a private or local address: set allow_private = true on this receiver if that is meant"
+    )
+
+
+def _looked_up(host: str, port: int, deadline: Deadline) -> Sequence[tuple[int, str]]:
+    """Behind a wall, for getaddrinfo knows no timeout."""
     try:
         answers = within(
             deadline.remaining(),
@@ -122,6 +146,8 @@ def _is_public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
+    if address.version == _IPV6_INTERNET.version and address not in _IPV6_INTERNET:
+        return False
     listed = any(address.version == network.version and address in network for network in _NOT_PUBLIC)
     return address.is_global and not address.is_multicast and not listed
 

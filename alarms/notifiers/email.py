@@ -169,7 +169,7 @@ def compose(notification: Notification, rendered: Rendered, settings: Settings) 
 
 def _message_id(text: str, domain: str) -> str:
     if not _PLAIN_ID.fullmatch(text) or len(text) > _SHORT_ID:
-        text = hashlib.sha256(text.encode()).hexdigest()[:32]
+        text = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
     return f"<{text}@{domain}>"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, parse_target, request
+from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, parse_target, put_off, request
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from alarms.model import Facts, Kind, Notification, Receipt, Severity
 from alarms.ports import Notifier
@@ -39,8 +39,6 @@ _ABOUT_THE_MESSAGE = frozenset(
 )
 _TOO_LARGE = 413
 _REDIRECTS, _REFUSED = 300, 400
-# A gateway that lost the answer of what is behind it.
-_GATEWAY = (502, 504)
 
 
 class Settings(ReceiverSettings):
@@ -167,14 +165,7 @@ def _target(settings: Settings, url: str) -> Target:
 def _refusal(response: Response) -> OutsideError:
     status, code = response.status, _code(response.body)
     if is_temporary(status):
-        asked = (
-            "" if response.retry_after is None else f" and asks to wait {response.retry_after.total_seconds():.0f} s"
-        )
-        return TemporaryError(
-            f"Slack answered with status {status}{asked}",
-            retry_after=response.retry_after,
-            uncertain=status in _GATEWAY,
-        )
+        return put_off("Slack", response)
     if code in _ABOUT_THE_HOOK:
         return PermanentError(f"Slack refused the message ({code}): {_ABOUT_THE_HOOK[code]}; create a new webhook")
     if code in _ABOUT_THE_MESSAGE or status == _TOO_LARGE:

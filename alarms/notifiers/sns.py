@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from alarms.clients.aws import AwsSettings, make_client, translated
 from alarms.clients.deadline import within
+from alarms.clients.http import Target, parse_target, require_public
 from alarms.errors import MissingExtraError
 from alarms.model import Notification, Receipt
 from alarms.ports import Notifier
@@ -27,6 +28,7 @@ DEADLINE_S = 30.0
 # SNS counts the attributes' names, types and values; the subject is counted here to be safe.
 LARGEST = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 # Names of budgets in the attributes of a digest: with the longest names there is still room for a message.
 _MOST_BUDGETS = 200
@@ -44,6 +46,11 @@ class Settings(ReceiverSettings, AwsSettings):
 
     topic_arn: Annotated[str, AfterValidator(_topic_arn)]
     region: str = ""
+
+    @model_validator(mode="after")
+    def _endpoint_is_usable(self) -> Self:
+        _endpoint(self)
+        return self
 
 
 def create(
@@ -77,12 +84,26 @@ class SnsNotifier:
         message = publication(notification, rendered, self.settings.topic_arn)
 
         def publish() -> Any:
+            # Amazon's own endpoints may well be private: those of a VPC.
+            endpoint = None if self.settings.allow_private else _endpoint(self.settings)
+            if endpoint is not None:
+                require_public(endpoint, deadline_s=self.deadline_s)
             client = self.client()
             with translated():
                 return client.publish(**message)
 
         answer = within(self.deadline_s, publish, what=f"SNS for receiver {self.settings.name}", uncertain=True)
-        return Receipt(remote_id=str(answer.get("MessageId", "")))
+        identity = str(answer.get("MessageId", ""))
+        return Receipt(remote_id=identity if _MESSAGE_ID.fullmatch(identity) else "")
+
+
+def _endpoint(settings: Settings) -> Target | None:
+    if settings.endpoint_url is None:
+        return None
+    try:
+        return parse_target(settings.endpoint_url, allow_private=settings.allow_private)
+    except ValueError as error:
+        raise ValueError(f"endpoint_url: {error}") from None
 
 
 def publication(notification: Notification, rendered: Rendered, topic_arn: str) -> dict[str, Any]:
@@ -139,4 +160,4 @@ def _group(budget: str) -> str:
 
 
 def _fifo_id(text: str) -> str:
-    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()
+    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -10,7 +10,7 @@ from monitor.config_lines import Loc
 
 TABLES = frozenset({"inventory", "plans", "local", "exchange"})
 SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
-RECEIVER_TYPES = frozenset({"webhook", "pagerduty"})
+RECEIVER_TYPES: frozenset[str] = frozenset()
 SCOPE_KEYS = frozenset({"region", "run", "tag"})
 RECEIVER_KEYS = frozenset({"digest"})
 BUDGET_KEYS = frozenset({"native", "manage", "start", "end"})

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator
 
 import alarms.registry
 import monitor.registry
-from alarms.secrets import SecretField, SecretRef
+from alarms.secrets import SecretField, secrets_of
 from alarms.settings import Duration, StrictModel
 from monitor.config import not_yet
 from monitor.config.report import Report, choices, unknown_name
@@ -159,7 +159,6 @@ def _model(report: Report, raw: dict[str, Any], loc: Loc, kind: _Kind) -> type[B
 
 
 def _warn_of_inline_secrets(report: Report, settings: BaseModel, loc: Loc) -> None:
-    for key in type(settings).model_fields:
-        value = getattr(settings, key)
-        if isinstance(value, SecretRef) and value.inline:
-            report.inline_secret((*loc, key))
+    for path, reference in secrets_of(settings).items():
+        if reference.inline:
+            report.inline_secret((*loc, *path))

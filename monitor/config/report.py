@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.config_file import ConfigFile, path_text
+from monitor.config_file import ConfigFile, path_text, shown
 from monitor.config_lines import Loc, scan
 from monitor.errors import Problem
 
@@ -119,7 +119,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """What to say of a reference to something that does not exist: `no receiver is named "onkall"; did you mean …`."""
-    return f'no {what} is named "{name[:64]}"{_suggestion(name, tuple(known), f"{what}s")}'
+    return f'no {what} is named "{shown(name)}"{_suggestion(name, tuple(known), f"{what}s")}'
 
 
 def choices(values: Iterable[str]) -> str:

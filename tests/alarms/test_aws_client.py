@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from alarms.clients import dates
-from alarms.clients.aws import AwsSettings, make_client, translated
+from alarms.clients.aws import AwsSettings, make_client, translate, translated
 from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError
 from tests.fakes.fault_server import FaultServer, reset_unanswered
 
@@ -101,6 +101,14 @@ def failure(call: Any, **arguments: Any) -> OutsideError:
     assert "arn:" not in str(error)
     assert error.__cause__ is not None
     return error
+
+
+@pytest.mark.parametrize("code", [SECRET, "a\nb", "x" * 65, "<b>"])
+def test_an_error_code_that_is_none_is_not_repeated(code: str) -> None:
+    from botocore.exceptions import ClientError
+
+    error = translate(ClientError({"Error": {"Code": code}}, "Publish"))
+    assert str(error).startswith("AWS answered an error code that is none to Publish")
 
 
 def list_metrics(url: str, *, retries: int = 0, **settings: Any) -> Any:

@@ -14,7 +14,7 @@ from alarms.notifiers.email import Settings, compose, create
 from alarms.render import render
 from monitor.simulation.mail import MailServer
 from tests.contract.receivers import mail_settings, secure_mail_settings
-from tests.fakes.messages import FACTS, MESSAGE, NOW
+from tests.fakes.messages import FACTS, MESSAGE, NOW, OWN
 from tests.fakes.smtp_server import Behaviour, ScriptedMailServer
 
 
@@ -111,6 +111,19 @@ def test_any_id_makes_a_valid_message_id(identity: str) -> None:
     assert text.endswith("@example.com>")
     assert len(text) < 80
     assert message["Message-ID"].defects == ()
+
+
+@pytest.mark.parametrize(
+    "word", ["=?utf-8?q?=0D=0ABcc:_evil@example.com?=", "=?utf-8?b?CkJjYzogZXZpbEBleGFtcGxlLmNvbQ==?="]
+)
+def test_an_encoded_word_in_a_name_is_no_header(word: str) -> None:
+    """The email package of Python 3.11.7 decodes it and writes the line break that is in it."""
+    for facts in (replace(FACTS, budget=word), replace(OWN, title=word)):
+        raw = compose(
+            replace(MESSAGE, facts=facts), render(replace(MESSAGE, facts=facts), now=NOW), settings()
+        ).as_bytes()
+        assert b"\nBcc" not in raw
+        assert "Bcc" not in message_from_bytes(raw, policy=policy.default)
 
 
 def test_a_long_domain_does_not_break_the_message_id() -> None:

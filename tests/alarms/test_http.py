@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -302,6 +303,14 @@ def test_proxy_that_fails(fault: Fault, words: str, monkeypatch: pytest.MonkeyPa
             post("https://hooks.slack.com/x", allow_private=False, deadline_s=0.5)
         assert not caught.value.uncertain
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://user:hunter2/x@proxy:3128", "https://proxy:1", "http://[::1", "http://:1"])
+def test_unusable_proxy_is_refused_without_an_echo(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(PermanentError, match="HTTPS_PROXY is not usable") as caught:
+        post("https://hooks.slack.com/x", allow_private=False)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

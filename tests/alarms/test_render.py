@@ -48,6 +48,15 @@ def test_a_crossing_word_for_word() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "word", ["=?utf-8?q?=0ABcc:_evil@example.com?=", "=?x?b?Cg==?=", "=\N{CJK UNIFIED IDEOGRAPH-4E2D}x?q?=0A?="]
+)
+def test_a_subject_holds_no_encoded_word(word: str) -> None:
+    message = rendered(replace(OWN, title=f"Source {word} fails"))
+    assert "=?" not in message.subject
+    assert rendered(replace(FACTS, budget=word * 4)).subject.count("=?") == 0
+
+
 def test_own_alarm_word_for_word() -> None:
     assert rendered(OWN).text == (
         "WARNING: Source aws has given no data for 26 h\n"

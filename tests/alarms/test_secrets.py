@@ -14,7 +14,16 @@ import pytest
 from pydantic import ValidationError
 
 from alarms.errors import PermanentError
-from alarms.secrets import Redactor, Secret, SecretField, SecretKind, SecretRef, parse_secret, quiet_sdk_logs
+from alarms.secrets import (
+    Redactor,
+    Secret,
+    SecretField,
+    SecretKind,
+    SecretRef,
+    parse_secret,
+    quiet_sdk_logs,
+    secrets_of,
+)
 from alarms.settings import StrictModel
 
 CANARY = 'ca"na ry/é+7%\\end'
@@ -58,6 +67,17 @@ def test_reference_shows_where_but_a_literal_is_hidden() -> None:
     settings = Settings.model_validate({"password": CANARY})
     assert "na ry" not in repr(settings) + settings.model_dump_json() + str(settings.model_dump())
     assert settings.password.resolve({}).reveal() == CANARY
+
+
+def test_secrets_of_finds_those_in_tables_too() -> None:
+    class WithTable(StrictModel):
+        headers: dict[str, SecretField]
+        password: SecretField
+        name: str = "x"
+
+    made = WithTable.model_validate({"password": "env:A", "headers": {"X": "literal"}})
+    found = {path: reference.inline for path, reference in secrets_of(made).items()}
+    assert found == {("headers", "X"): True, ("password",): False}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +196,27 @@ def test_redactor_finds_base64_inside_a_longer_text(user: str) -> None:
     login = base64.b64encode(f"\0{user}\0hunter2-and-more".encode()).decode()
     log.logger.warning("AUTH PLAIN %s", login)
     assert login not in log.text
+    assert "***" in log.text
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("https://example.com/a/hunter2-path?token=hunter2-query&x=1", "GET /a/hunter2-path?token=hunter2-query&x=1"),
+        ("https://example.com/?token=hunter2-query", "token was hunter2-query"),
+        ("https://example.com/hunter2-path?x=1", "path was hunter2-path"),
+        ("https://[hunter2-no-url/hunter2-path", "path was hunter2-path"),
+        ("Bearer hunter2-token", "the token hunter2-token"),
+        ("hunter2-and-more", b"hunter2-and-more".hex()),
+        ("hunter2-and-more", b"hunter2-and-more".hex().upper()),
+        ('hunter2"and\\more', repr(json.dumps({"a": 'hunter2"and\\more'}).encode())),
+    ],
+)
+def test_redactor_knows_parts_and_what_is_escaped_twice(secret: str, text: str) -> None:
+    log = Captured(Secret(secret))
+    log.logger.warning("%s", text)
+    assert "hunter2" not in log.text
+    assert b"hunter2".hex() not in log.text.lower()
     assert "***" in log.text
 
 

@@ -30,6 +30,29 @@ def published(arn: str = ARN, **more: Any) -> dict[str, Any]:
     return publication(message, render(message, now=NOW), arn)
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://sns.example.com", "plain http is accepted only with allow_private"),
+        ("https://me:canary@sns.example.com", "user name or password"),
+        ("canary", "not a URL"),
+    ],
+)
+def test_an_endpoint_that_cannot_work_is_refused_without_an_echo(url: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as caught:
+        settings(endpoint_url=url)
+    assert "canary" not in str(caught.value)
+
+
+def test_an_endpoint_at_a_private_address_needs_permission(
+    account: AwsAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    private = settings(endpoint_url=account.url.replace("http:", "https:"))
+    with pytest.raises(PermanentError, match="set allow_private = true on this receiver"):
+        create(private, now=lambda: NOW).send(MESSAGE)
+
+
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
     with AwsAccount() as account:

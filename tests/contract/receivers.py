@@ -15,6 +15,8 @@ from monitor.simulation.aws import AwsAccount
 from monitor.simulation.slack import Answer
 from tests.fakes import fault_server as faults
 from tests.fakes.fault_server import Fault, FaultServer
+from tests.fakes.pagerduty_server import PagerDuty
+from tests.fakes.posts import PostServer
 from tests.fakes.slack_server import ScriptedSlack
 from tests.fakes.smtp_server import Behaviour, ScriptedMailServer
 
@@ -323,5 +325,161 @@ SNS_CASES = [
 ]
 
 
-RIGS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {"slack": slack_rig, "email": mail_rig, "sns": sns_rig}
-CASES = {"slack": SLACK_CASES, "email": MAIL_CASES, "sns": SNS_CASES}
+# Webhook
+
+
+def webhook_settings(origin: str) -> dict[str, Any]:
+    return {
+        "name": "hook",
+        "type": "webhook",
+        "url": f"{origin}/{CANARY}?token={CANARY}",
+        "secret": f"secret-{CANARY}",
+        "headers": {"Authorization": f"Bearer {CANARY}"},
+        "allow_private": True,
+    }
+
+
+@contextmanager
+def webhook_rig(directory: Path) -> Iterator[Rig]:
+    def got() -> list[Got]:
+        messages = [json.loads(post.body) for post in server.posts]
+        return [
+            Got(message["title"], message["text"], post) for message, post in zip(messages, server.posts, strict=True)
+        ]
+
+    with PostServer() as server:
+        yield Rig(webhook_settings(server.origin), got)
+
+
+def answers(status: int, body: bytes = b"", **headers: str) -> Answer:
+    return Answer(status, body, tuple((name.replace("_", "-"), value) for name, value in headers.items()))
+
+
+def webhook_says(
+    status: int, body: bytes = b"", **headers: str
+) -> Callable[[Path], AbstractContextManager[dict[str, Any]]]:
+    @contextmanager
+    def settings(directory: Path) -> Iterator[dict[str, Any]]:
+        with PostServer(answers(status, body, **headers)) as server:
+            yield webhook_settings(server.origin)
+            assert len(server.posts) == 1, "a notifier makes one attempt; the outbox retries"
+
+    return settings
+
+
+def webhook_with(fault: Fault) -> Callable[[Path], AbstractContextManager[dict[str, Any]]]:
+    @contextmanager
+    def settings(directory: Path) -> Iterator[dict[str, Any]]:
+        with FaultServer(fault) as server:
+            yield webhook_settings(f"http://127.0.0.1:{server.port}")
+            assert server.connections <= 1
+
+    return settings
+
+
+METADATA = "http://169.254.169.254/latest/meta-data/"
+REDIRECTS = (301, 302, 303, 307, 308)
+ECHO = f"You sent me Bearer {CANARY}".encode()
+WEBHOOK_CASES = [
+    Case("429", webhook_says(429, Retry_After="60"), TemporaryError, retry_after=timedelta(minutes=1)),
+    Case("429 for ever", webhook_says(429, Retry_After="9999999"), TemporaryError, retry_after=timedelta(days=1)),
+    *(Case(str(code), webhook_says(code), TemporaryError) for code in (408, 425, 429, 500)),
+    Case("503", webhook_says(503, Retry_After="5"), TemporaryError, retry_after=timedelta(seconds=5)),
+    Case("502", webhook_says(502), TemporaryError, uncertain=True),
+    Case("504", webhook_says(504), TemporaryError, uncertain=True),
+    *(Case(str(code), webhook_says(code, Location=METADATA), PermanentError) for code in REDIRECTS),
+    *(Case(f"{code}, echo", webhook_says(code, ECHO), PermanentError) for code in (400, 401, 403, 404, 405, 410)),
+    *(Case(str(code), webhook_says(code), PermanentError, whole_receiver=False) for code in (413, 422)),
+    *(
+        Case(name, webhook_with(fault), TemporaryError, uncertain=True, timed=timed)
+        for name, fault, timed in HTTP_FAULTS
+    ),
+]
+
+
+# PagerDuty
+
+
+def pagerduty_settings(url: str) -> dict[str, Any]:
+    return {"name": "pager", "type": "pagerduty", "routing_key": CANARY, "url": url, "allow_private": True}
+
+
+@contextmanager
+def pagerduty_rig(directory: Path) -> Iterator[Rig]:
+    def got() -> list[Got]:
+        # The bare end of a test says nothing.
+        told = [event for event in server.events if "payload" in event]
+        return [Got(event["payload"]["summary"], _pagerduty_text(event["payload"]), event) for event in told]
+
+    with PagerDuty(CANARY) as server:
+        yield Rig(pagerduty_settings(server.url), got)
+
+
+def _pagerduty_text(payload: dict[str, Any]) -> str:
+    return "\n".join((payload["summary"], *(f"{key}: {value}" for key, value in payload["custom_details"].items())))
+
+
+def pagerduty_says(
+    status: int, body: bytes = b"", **headers: str
+) -> Callable[[Path], AbstractContextManager[dict[str, Any]]]:
+    @contextmanager
+    def settings(directory: Path) -> Iterator[dict[str, Any]]:
+        with PagerDuty(CANARY, answers(status, body, **headers)) as server:
+            yield pagerduty_settings(server.url)
+            assert len(server.posts) == 1, "a notifier makes one attempt; the outbox retries"
+
+    return settings
+
+
+@contextmanager
+def pagerduty_of_another(directory: Path) -> Iterator[dict[str, Any]]:
+    with PagerDuty("0" * 32) as server:
+        yield pagerduty_settings(server.url)
+
+
+def pagerduty_with(fault: Fault) -> Callable[[Path], AbstractContextManager[dict[str, Any]]]:
+    @contextmanager
+    def settings(directory: Path) -> Iterator[dict[str, Any]]:
+        with FaultServer(fault) as server:
+            yield pagerduty_settings(f"http://127.0.0.1:{server.port}/v2/enqueue")
+            assert server.connections <= 1
+
+    return settings
+
+
+WRONG_LENGTH = b"""{"status": "invalid event", "message": "Event object is invalid",
+"errors": ["Length of 'routing_key' is incorrect (should be 32 characters)"]}"""
+PAGERDUTY_CASES = [
+    Case("429", pagerduty_says(429, Retry_After="60"), TemporaryError, retry_after=timedelta(minutes=1)),
+    *(Case(str(code), pagerduty_says(code), TemporaryError) for code in (408, 429, 500, 503)),
+    Case("502", pagerduty_says(502), TemporaryError, uncertain=True),
+    Case("400", pagerduty_says(400, b'{"status": "invalid event"}'), PermanentError, whole_receiver=False),
+    Case("400, echo", pagerduty_says(400, ECHO), PermanentError, whole_receiver=False),
+    Case("413", pagerduty_says(413), PermanentError, whole_receiver=False),
+    Case("400 for the key's length", pagerduty_says(400, WRONG_LENGTH), AccessError),
+    Case("400 for the key", pagerduty_of_another, AccessError),
+    *(Case(str(code), pagerduty_says(code), AccessError) for code in (401, 403)),
+    *(Case(f"{code}, echo", pagerduty_says(code, ECHO), PermanentError) for code in (404, 410)),
+    *(Case(str(code), pagerduty_says(code, Location=METADATA), PermanentError) for code in REDIRECTS),
+    Case("HTML with 200", pagerduty_says(200, HTML), TemporaryError, uncertain=True),
+    *(
+        Case(name, pagerduty_with(fault), TemporaryError, uncertain=True, timed=timed)
+        for name, fault, timed in HTTP_FAULTS
+    ),
+]
+
+
+RIGS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
+    "slack": slack_rig,
+    "email": mail_rig,
+    "sns": sns_rig,
+    "webhook": webhook_rig,
+    "pagerduty": pagerduty_rig,
+}
+CASES = {
+    "slack": SLACK_CASES,
+    "email": MAIL_CASES,
+    "sns": SNS_CASES,
+    "webhook": WEBHOOK_CASES,
+    "pagerduty": PAGERDUTY_CASES,
+}

@@ -6,7 +6,9 @@ It does need its receiver on loopback and its answers in tests/contract/receiver
 from __future__ import annotations
 
 import inspect
+import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -159,7 +161,8 @@ def test_foreign_text_is_inert(name: str, rig: Rig) -> None:
         for text in (got.subject, got.text):
             assert not set(text) & set("\r\x00\x1b\u202e\u2028\u0085")
         assert len(got.text) < 20_000
-        {"slack": slack_is_inert, "email": mail_is_inert, "sns": sns_is_inert}[name](got.raw)
+        assert name in INERT, f"{name}: say in INERT what makes its message inert"
+        INERT[name](got.raw)
 
 
 @pytest.mark.parametrize("count", [12, 700])
@@ -178,7 +181,7 @@ def test_a_flood_comes_as_one_list_cut_where_the_receiver_cuts(name: str, rig: R
     else:
         assert f"and {count - shown} more: monitor status" in got.text
         assert shown >= 15
-    {"slack": slack_is_inert, "email": mail_is_inert, "sns": sns_is_inert}[name](got.raw)
+    INERT[name](got.raw)
 
 
 def slack_is_inert(payload: dict[str, Any]) -> None:
@@ -212,6 +215,47 @@ def sns_is_inert(delivered: Any) -> None:
     assert len(delivered.subject) <= 99
     assert delivered.subject.isascii()
     assert set(delivered.attributes) <= {"budget", "severity", "kind", "id"}
+
+
+def webhook_is_inert(post: Any) -> None:
+    assert post.body.isascii()
+    assert set(post.headers) == WEBHOOK_HEADERS
+    assert re.fullmatch(r"[!-~]{1,128}", post.headers["Idempotency-Key"])
+    for text in texts(json.loads(post.body) | {"text": ""}):
+        assert "\n" not in clean_of(text)
+
+
+def pagerduty_is_inert(event: Any) -> None:
+    assert len(event["dedup_key"]) <= 255
+    details = event["payload"]["custom_details"]
+    clean_of(details.get("More", ""))  # a list: the one text with several lines
+    for text in texts({**event, "payload": {**event["payload"], "custom_details": details | {"More": ""}}}):
+        assert "\n" not in clean_of(text)
+
+
+def texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from texts(child)
+
+
+def clean_of(text: str) -> str:
+    assert not set(text) & set("\r\x00\x1b\u202e\u2028\u0085")
+    return text
+
+
+WEBHOOK_HEADERS = {
+    *("Host", "Accept-Encoding", "Connection", "Content-Length", "Content-Type", "User-Agent"),
+    *("Authorization", "Idempotency-Key", "X-Monitor-Signature"),
+}
+INERT = {
+    "slack": slack_is_inert,
+    "email": mail_is_inert,
+    "sns": sns_is_inert,
+    "webhook": webhook_is_inert,
+    "pagerduty": pagerduty_is_inert,
+}
 
 
 @pytest.mark.parametrize("case", all_cases())
@@ -265,5 +309,5 @@ def test_nothing_secret_in_logs_and_reprs_of_a_success(rig: Rig, caplog: pytest.
 def test_unknown_type_names_the_nearest() -> None:
     with pytest.raises(PermanentError, match='no receiver of type "slak": did you mean "slack"'):
         registry.load("slak")
-    with pytest.raises(PermanentError, match="types of receiver are email, slack, sns"):
+    with pytest.raises(PermanentError, match="types of receiver are email, pagerduty, slack, sns, webhook"):
         registry.load("../x")

@@ -240,8 +240,18 @@ CASES = [
         "sources",
         "expected an array of tables; write [[sources]] in double brackets above each",
     ),
-    ('type = "slack"\n', "", "receivers[0].type", 'missing; add type = "email", "slack" or "sns" here'),
-    ('type = "slack"', "type = 1 # HERE", "receivers[0].type", 'expected "email", "slack" or "sns"'),
+    (
+        'type = "slack"\n',
+        "",
+        "receivers[0].type",
+        'missing; add type = "email", "pagerduty", "slack", "sns" or "webhook" here',
+    ),
+    (
+        'type = "slack"',
+        "type = 1 # HERE",
+        "receivers[0].type",
+        'expected "email", "pagerduty", "slack", "sns" or "webhook"',
+    ),
     (
         'type = "slack"',
         'type = "slak" # HERE',
@@ -373,8 +383,6 @@ NOT_YET = [
         "sources[1].type",
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
-    ('type = "slack"', 'type = "webhook" # HERE', "receivers[0].type"),
-    ('type = "slack"', 'type = "pagerduty" # HERE', "receivers[0].type"),
     ('type = "slack"', 'type = "slack"\ndigest = "1d" # HERE', "receivers[0].digest"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage", "start", "end")),
     *(
@@ -407,6 +415,32 @@ def test_what_is_not_built_yet_is_refused_by_name(tmp_path, old, new, path):
     ((line, where, message),) = problems(tmp_path, text)
     assert (line, where) == (marked(text), path)
     assert "not in this version" in message
+
+
+HOOK = """type = "webhook"
+url = "env:HOOK"
+headers = { Authorization = "Bearer canary", X-Id = "env:ID" } # HERE"""
+
+
+def test_a_header_that_stands_in_the_config_is_a_secret_in_it(tmp_path):
+    text = GOOD.replace('type = "slack"\nwebhook_url = "env:SLACK"', HOOK)
+    ((line, path, message),) = warnings(tmp_path, text)
+    assert (line, path) == (marked(text), "receivers[0].headers.Authorization")
+    assert message.startswith("a secret stands in the config itself")
+    (tmp_path / "config.toml").chmod(0o644)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "config.toml")
+    assert "every user of this machine can read it" in str(caught.value)
+    assert "canary" not in str(caught.value) + message
+
+
+def test_what_may_be_a_secret_is_not_quoted_back(tmp_path):
+    for secret in ("https://hooks.slack.com/services/T0/canary", "x" * 33 + "canary"):
+        edits = ((BUDGET, f'{BUDGET}\n"{secret}" = 1'), ('type = "slack"', f'type = "{secret}"'))
+        for old, new in edits:
+            found = problems(tmp_path, GOOD.replace(old, new, 1))
+            assert "canary" not in str(found)
+            assert "…" in str(found)
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_file(tmp_path):
