@@ -146,7 +146,8 @@ class Reading:
     `spend` None: not known (never 0). `lower_bound`: some of it is missing, so it is at least this much.
     `as_of`: the newest charge in it ends here; None without any. `stale`: sources whose data is too old to trust.
     `settled`: nothing more is expected for this period.
-    `forecast`: None without enough data, and for a period that is over. `burn_rates`: by the length of the window,
+    `forecast`: None without enough data, and for a period that is over; `days`: the complete days of data there are
+    for it. `burn_rates`: by the length of the window,
     which ends at `as_of`; a window that data does not cover is not there.
     """
 
@@ -161,6 +162,7 @@ class Reading:
     stale: tuple[str, ...] = ()
     settled: bool = False
     forecast: Forecast | None = None
+    days: int = 0
     burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
 
 

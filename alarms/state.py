@@ -259,7 +259,5 @@ def _name_the_others(step: Step, evaluations: list[Evaluation]) -> None:
     for index, notification in enumerate(step.notifications):
         facts = notification.facts
         if facts.reason is Reason.ALREADY_OVER:
-            others = tuple(
-                limit_text(e.key.on, e.key.at) for e in over if (e.key.on, e.key.at) != (facts.on, facts.at)
-            )
+            others = tuple(limit_text(e.key.on, e.key.at) for e in over if (e.key.on, e.key.at) != (facts.on, facts.at))
             step.notifications[index] = replace(notification, facts=replace(facts, also_over=others))

@@ -91,8 +91,8 @@ def _from_forecast(forecast: Forecast | None) -> list[Any] | None:
 def _to_forecast(values: Any) -> Forecast | None:
     if values is None:
         return None
-    *amounts, days = values
-    return Forecast(*map(Decimal, amounts), days)
+    expected, low, high, days = values
+    return Forecast(Decimal(expected), Decimal(low), Decimal(high), days)
 
 
 def _money(amount: Decimal | None) -> str | None:
