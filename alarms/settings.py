@@ -31,6 +31,12 @@ def short_duration(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
+def hours_text(duration: timedelta) -> str:
+    """The same, of a window: in hours rather than days."""
+    hours, rest = divmod(duration, timedelta(hours=1))
+    return short_duration(duration) if rest or not hours else f"{hours}h"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 

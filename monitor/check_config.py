@@ -12,7 +12,7 @@ from alarms.errors import OutsideError
 from alarms.estimates import limit_text
 from alarms.model import Period, Threshold
 from alarms.money import plain
-from alarms.settings import short_duration
+from alarms.settings import hours_text, short_duration
 from monitor import registry
 from monitor.clock import to_text
 from monitor.config import Config, load
@@ -84,6 +84,10 @@ def _rows(config: Config) -> list[tuple[str, ...]]:
     ]
 
 
+def _source(settings: SourceDefaults) -> str:
+    return f"{settings.type}, {settings.currency}, every {short_duration(settings.every)}"
+
+
 def _period(calendar: Calendar) -> str:
     if isinstance(calendar, Period):
         return f"from {calendar.start:%Y-%m-%d} until {calendar.end:%Y-%m-%d}"
@@ -91,7 +95,7 @@ def _period(calendar: Calendar) -> str:
 
 
 def _threshold(threshold: Threshold) -> str:
-    windows = f" over {' and '.join(map(short_duration, threshold.over))}" if threshold.over else ""
+    windows = f" over {' and '.join(map(hours_text, threshold.over))}" if threshold.over else ""
     return f"{threshold.severity} at {limit_text(threshold.on, threshold.at.text)}{windows}"
 
 

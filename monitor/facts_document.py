@@ -12,7 +12,7 @@ from typing import Any
 
 from alarms.model import Alarm, AlarmStatus, Reading
 from alarms.money import plain
-from alarms.settings import short_duration
+from alarms.settings import hours_text
 from monitor import __version__
 from monitor.clock import to_text
 from monitor.model import ApiUse
@@ -77,7 +77,7 @@ def _projections(reading: Reading) -> dict[str, Any]:
         "forecast_high": None if forecast is None else plain(forecast.high),
         "forecast_days": reading.days,
         "forecast_needs_days": FEWEST,
-        "burn_rates": {short_duration(window): plain(rate) for window, rate in sorted(reading.burn_rates.items())},
+        "burn_rates": {hours_text(window): plain(rate) for window, rate in sorted(reading.burn_rates.items())},
     }
 
 
