@@ -3,7 +3,8 @@
 The forecast is spend so far, plus for each day to come what a day costs now. That is the mean of three figures: the
 last 24 hours, the last 7 days and the last 28 days, none of them reaching back beyond a clear change of level, and it
 is shaped by weekday once three weeks are known. The interval is what the same method has missed by on the days before:
-8 of 10 of its misses were smaller. docs/benchmarks.md holds it against simpler ones.
+8 of 10 of its misses were smaller. After a day unlike any of the 14 before, the interval holds both: that all days to
+come are like it, and that none is. docs/benchmarks.md holds it against simpler ones.
 
 Inside, amounts are whole numbers of 10^-12 units of currency, so that nothing is a float and the same days always give
 the same forecast.
@@ -48,7 +49,8 @@ class Trend:
     """What complete days say of those to come. `newest` is the last of them; its weekday is `weekday`.
 
     `recent`: the means of the windows; `factors`: by weekday, in millionths of an average day; `misses[n]`: the mean
-    of the next n + 1 days was missed by less than this 8 times of 10.
+    of the next n + 1 days was missed by less than this 8 times of 10. `fork`: the newest day is unlike those before;
+    what an average day costs if it was the only one, and if it was the first of many.
     """
 
     days: int
@@ -57,6 +59,7 @@ class Trend:
     recent: tuple[int, ...]
     factors: tuple[int, ...]
     misses: tuple[int, ...]
+    fork: tuple[int, int] | None
 
 
 def trend(days: Sequence[Decimal], weekday: int) -> Trend | None:
@@ -65,7 +68,9 @@ def trend(days: Sequence[Decimal], weekday: int) -> Trend | None:
         return None
     whole = [int(EXACT.scaleb(amount, _DIGITS)) for amount in days[-HISTORY:]]
     first = (weekday - len(whole) + 1) % 7
-    factors = _factors(whole[-_since(whole, _bounds(whole), len(whole)) :], weekday)
+    # Without the newest: the first day of a run is not a dear weekday.
+    since = _since(whole, _bounds(whole), len(whole))
+    factors = _factors(whole[-since:-1], (weekday - 1) % 7)
     flat = [amount * _LEVEL_FACTOR // factors[(first + place) % 7] for place, amount in enumerate(whole)]
     bounds = _bounds(flat)
     sums = _running_sums(flat)
@@ -76,6 +81,7 @@ def trend(days: Sequence[Decimal], weekday: int) -> Trend | None:
         recent=_recent(sums, _since(flat, bounds, len(flat)), len(flat)),
         factors=factors,
         misses=_misses(flat, bounds, sums),
+        fork=_fork(flat, bounds, sums),
     )
 
 
@@ -96,8 +102,10 @@ def forecast(known: Trend, spend: Decimal, today: Decimal, as_of: datetime, peri
     miss = _amount(_miss(known, days))
     expected = EXACT.add(spend, rest)
     # What is spent is spent; only refunds can take the end below it.
-    low = max(EXACT.subtract(expected, miss), min(spend, expected))
-    return Forecast(_sensible(expected), _sensible(low), _sensible(EXACT.add(expected, miss)), known.days)
+    ends = [expected, EXACT.subtract(expected, miss), EXACT.add(expected, miss)]
+    ends += [EXACT.add(spend, _amount(level * shares)) for level in known.fork or ()]
+    low = max(min(ends), min(spend, expected))
+    return Forecast(_sensible(expected), _sensible(low), _sensible(max(ends)), known.days)
 
 
 def spend_within(charges: Iterable[tuple[int, int, Decimal]], since: int, until: int) -> Fraction:
@@ -194,6 +202,15 @@ def _misses(days: Sequence[int], bounds: Sequence[tuple[int, int] | None], sums:
         )
         found.append(missed[-(-len(missed) * 8 // 10) - 1])
     return tuple(found)
+
+
+def _fork(days: Sequence[int], bounds: Sequence[tuple[int, int] | None], sums: Sequence[int]) -> tuple[int, int] | None:
+    last = len(days) - 1
+    known = bounds[last]
+    if known is None or known[0] <= days[last] <= known[1]:
+        return None
+    before = _recent(sums, _since(days, bounds, last), last)
+    return sum(before) // len(before), days[last]
 
 
 def _miss(known: Trend, days: Fraction) -> Fraction:
