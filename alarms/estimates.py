@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, On, Reason
@@ -80,11 +80,17 @@ def expected(facts: Facts, timezone: tzinfo) -> str | None:
 
 def pace(facts: Facts) -> str | None:
     """The burn rate in each window; None: not known."""
-    rates = [f"{_rate(rate)} over {duration_text(window)}" for window, rate in sorted(facts.burn_rates.items())]
+    rates = [f"{_rate(rate)} over {_hours(window)}" for window, rate in sorted(facts.burn_rates.items())]
     return f"{', '.join(rates)} up to where data ends; at 1 the budget lasts until the period's end" if rates else None
 
 
 _ZERO = Decimal(0)
+
+
+def _hours(window: timedelta) -> str:
+    """As in the config: `24 h`, not a day."""
+    hours, rest = divmod(window, timedelta(hours=1))
+    return duration_text(window) if rest else f"{hours} h"
 
 
 def _rate(rate: Decimal) -> str:
