@@ -127,7 +127,7 @@ def _outlook(row: dict[str, Any]) -> Iterator[str]:
         yield few
     if row["burn_rates"]:
         rates = (f"{_rate(rate)} over {window}" for window, rate in row["burn_rates"].items())
-        yield f"burn rate {', '.join(rates)} (1 = lasts until the period's end)"
+        yield f"burn rate {', '.join(rates)}"
 
 
 def _rate(text: str) -> str:
