@@ -55,7 +55,7 @@ def limit(facts: Facts) -> str | None:
     if at.endswith("%"):
         money = for_people(facts.limit, facts.currency)
         text = f"{at} of the budget = {money}, expected at the period's end, {facts.severity}"
-    if facts.forecast is None:
+    if facts.forecast is None or facts.reason in _NO_ESTIMATE:
         return text
     distance = EXACT.subtract(facts.forecast.expected, facts.limit)
     if distance == 0:
@@ -66,9 +66,10 @@ def limit(facts: Facts) -> str | None:
 def expected(facts: Facts, timezone: tzinfo) -> str | None:
     """The forecast with its interval, when, and on how much it rests; None: there is none, and nobody waits for it."""
     forecast = facts.forecast
+    if facts.reason in _NO_ESTIMATE:
+        return None
     if forecast is None:
-        waited_for = facts.on == On.FORECAST and facts.reason not in _NO_ESTIMATE
-        return "not known: there is not enough data" if waited_for else None
+        return "not known: there is not enough data" if facts.on == On.FORECAST else None
     end = "the period's end" if facts.period is None else instant_text(facts.period.end, timezone)
     low, high = (for_people(amount, facts.currency).rpartition(" ")[0] for amount in (forecast.low, forecast.high))
     days = "1 day" if forecast.days == 1 else f"{forecast.days} days"
@@ -80,6 +81,8 @@ def expected(facts: Facts, timezone: tzinfo) -> str | None:
 
 def pace(facts: Facts) -> str | None:
     """The burn rate in each window; None: not known."""
+    if facts.reason in _NO_ESTIMATE:
+        return None
     rates = [f"{_rate(rate)} over {_hours(window)}" for window, rate in sorted(facts.burn_rates.items())]
     return f"{', '.join(rates)} up to where data ends; at 1 the budget lasts until the period's end" if rates else None
 

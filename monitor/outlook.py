@@ -30,11 +30,13 @@ class Outlook:
         # The charges that rates were made of -> the rates.
         self._rates: dict[str, tuple[tuple[object, ...], Mapping[timedelta, Decimal]]] = {}
         self._days: dict[datetime, dict[date, Totals]] = {}
+        self._told: dict[tuple[object, ...], list[Mapping[str, Decimal]]] = {}
         self._marks: dict[Period, tuple[Bucket, ...]] = {}
 
     def prepare(self) -> None:
         """Look at the store anew: an evaluation begins."""
         self._days.clear()
+        self._told.clear()
         self._marks.clear()
 
     def project(
@@ -63,8 +65,24 @@ class Outlook:
         feeding: Sequence[SourceState],
         as_of: datetime,
     ) -> tuple[Decimal, ...]:
-        """What each of the last days before that of `as_of` cost, oldest first: those that every source has told of."""
-        today = day_of(as_of).start
+        """What each of the last days before that of `as_of` cost, oldest first: those that every source has told of.
+
+        A day on which nothing is booked cost nothing: it lies between days that its sources have told of.
+        """
+        name, today = watched.budget.name, day_of(as_of).start
+        shared = (today, watched.sources, watched.budget.currency)
+        if shared not in self._told:
+            self._told[shared] = self._told_of(connection, watched, feeding, today)
+        return tuple(spent.get(name, _ZERO) for spent in self._told[shared])
+
+    def _told_of(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        feeding: Sequence[SourceState],
+        today: datetime,
+    ) -> list[Mapping[str, Decimal]]:
+        """Costs by budget of each complete day, the same for all budgets with these sources."""
         totals = self._by_day(connection, today)
         start = today - HISTORY * _DAY
         for source in feeding:
@@ -75,7 +93,7 @@ class Outlook:
                 start = max(start, midnight(first), source.filled_since)
         count = max(0, (today - start) // _DAY)
         days = ((today - ago * _DAY).date() for ago in range(count, 0, -1))
-        return tuple(_spent(totals, day, watched) for day in days)
+        return [totals[day].budgets if day in totals else {} for day in days]
 
     def _forecast(
         self,
@@ -95,9 +113,9 @@ class Outlook:
             known = self._trends[name] = (days, weekday, trend(days, weekday))
         if known[2] is None:
             return None
-        return forecast(
-            known[2], spend, _spent(self._by_day(connection, today), today.date(), watched), as_of, reading.period
-        )
+        of_today = self._by_day(connection, today).get(today.date())
+        so_far = of_today.budgets.get(name, _ZERO) if of_today else _ZERO
+        return forecast(known[2], spend, so_far, as_of, reading.period)
 
     def _by_day(self, connection: sqlite3.Connection, today: datetime) -> dict[date, Totals]:
         """Of the day that starts at `today` and of those before that count."""
@@ -143,9 +161,3 @@ class Outlook:
             first = day_of(stretch.start - LONGEST_CHARGE).start
             self._marks[stretch] = tuple(buckets(connection, first, stretch.end, by_day=True))
         return self._marks[stretch]
-
-
-def _spent(totals: Mapping[date, Totals], day: date, watched: WatchedBudget) -> Decimal:
-    """A day on which nothing is booked cost nothing: it lies between days that its sources have told of."""
-    known = totals.get(day)
-    return (known.billed(watched) if known else None) or _ZERO

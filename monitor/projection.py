@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
+from functools import lru_cache
+from itertools import accumulate
 from math import isqrt
+from operator import mul
 
 from alarms.model import Forecast, Period
 from alarms.money import DISPLAY, EXACT
@@ -35,13 +38,14 @@ _WINDOWS = (7, 28)
 _SINCE, _BEFORE, _BEFORE_AT_LEAST = 2, 14, 7
 # Weekdays are told apart when each was seen three times; as if two average weeks had been seen as well.
 _SHAPED_FROM, _AVERAGE_WEEKS = 21, 2
-_LEVEL_FACTOR = 10**6
-_LOWEST_FACTOR = _LEVEL_FACTOR // 20
+_MILLION = 10**6
+_LOWEST_FACTOR = _MILLION // 20
 # Misses are taken of means over up to a week, five of them at least, from the third day on.
 _LONGEST_MISS, _FEWEST_MISSES, _FIRST_ORIGIN = 7, 5, 3
 _DIGITS = 12
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
+_DAY_LENGTH = _DAY // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +73,17 @@ def trend(days: Sequence[Decimal], weekday: int) -> Trend | None:
     whole = [int(EXACT.scaleb(amount, _DIGITS)) for amount in days[-HISTORY:]]
     first = (weekday - len(whole) + 1) % 7
     # Without the newest: the first day of a run is not a dear weekday.
-    since = _since(whole, _bounds(whole), len(whole))
-    factors = _factors(whole[-since:-1], (weekday - 1) % 7)
-    flat = [amount * _LEVEL_FACTOR // factors[(first + place) % 7] for place, amount in enumerate(whole)]
-    bounds = _bounds(flat)
-    sums = _running_sums(flat)
+    factors = _factors(whole[-_since(whole)[-1] : -1], (weekday - 1) % 7)
+    flat = [amount * _MILLION // factors[(first + place) % 7] for place, amount in enumerate(whole)]
+    recent = _recent(flat)
     return Trend(
         days=len(days),
         newest=whole[-1],
         weekday=weekday,
-        recent=_recent(sums, _since(flat, bounds, len(flat)), len(flat)),
+        recent=recent[-1],
         factors=factors,
-        misses=_misses(flat, bounds, sums),
-        fork=_fork(flat, bounds, sums),
+        misses=_misses(flat, recent),
+        fork=_fork(flat, recent),
     )
 
 
@@ -91,19 +93,16 @@ def forecast(known: Trend, spend: Decimal, today: Decimal, as_of: datetime, peri
     `spend`: of the period, up to `as_of`, where data ends; `today`: that of the day of `as_of`, which follows the last
     day of `known` and is not over.
     """
-    passed = Fraction((as_of - day_of(as_of).start) // _MICROSECOND, _DAY // _MICROSECOND)
-    level = _level(known, int(EXACT.scaleb(today, _DIGITS)), passed)
     start = max(as_of, period.start)
     if start >= period.end:
         return Forecast(spend, spend, spend, known.days)
-    shares = _average_days(known, start, period.end)
-    days = Fraction((period.end - start) // _MICROSECOND, _DAY // _MICROSECOND)
-    rest = _amount(level * shares)
-    miss = _amount(_miss(known, days))
-    expected = EXACT.add(spend, rest)
-    # What is spent is spent; only refunds can take the end below it.
+    worth = sum(map(mul, known.factors, _by_weekday(start, period.end)))
+    level = _level(known, int(EXACT.scaleb(today, _DIGITS)), (as_of - day_of(as_of).start) // _MICROSECOND)
+    expected = EXACT.add(spend, _cost(level, worth))
+    miss = _miss(known, (period.end - start) // _MICROSECOND)
     ends = [expected, EXACT.subtract(expected, miss), EXACT.add(expected, miss)]
-    ends += [EXACT.add(spend, _amount(level * shares)) for level in known.fork or ()]
+    ends += [EXACT.add(spend, _cost(level, worth)) for level in known.fork or ()]
+    # What is spent is spent; only refunds can take the end below it.
     low = max(min(ends), min(spend, expected))
     return Forecast(_sensible(expected), _sensible(low), _sensible(max(ends)), known.days)
 
@@ -131,35 +130,35 @@ def burn_rate(spent: Fraction, window: timedelta, amount: Decimal, period: Perio
     return EXACT.scaleb(Decimal(cut), -9)
 
 
-def _bounds(days: Sequence[int]) -> list[tuple[int, int] | None]:
-    """Smallest and largest of the days before each; None where too few are known."""
-    found: list[tuple[int, int] | None] = []
-    for place in range(len(days)):
-        before = days[max(0, place - _BEFORE) : place]
-        found.append((min(before), max(before)) if len(before) >= _BEFORE_AT_LEAST else None)
+def _since(days: Sequence[int]) -> list[int]:
+    """For 0, 1, 2 ... of the days: how many of the last of them belong to one level; all if it has not changed."""
+    found = list(range(len(days) + 1))
+    for place in range(_BEFORE_AT_LEAST, len(days) - 1):
+        lowest, highest = _bounds(days, place)
+        end = place
+        if days[place] > highest:
+            while end < len(days) and days[end] > highest:
+                end += 1
+        elif days[place] < lowest:
+            while end < len(days) and days[end] < lowest:
+                end += 1
+        # Of several changes the last one counts.
+        for known in range(place + _SINCE, end + 1):
+            found[known] = known - place
     return found
 
 
-def _since(days: Sequence[int], bounds: Sequence[tuple[int, int] | None], end: int) -> int:
-    """How many of the days before `end` belong to the present level; all of them if it has not changed."""
-    if end < _SINCE + _BEFORE_AT_LEAST:
-        return end
-    lowest = highest = days[end - 1]
-    for place in range(end - 2, _BEFORE_AT_LEAST - 1, -1):
-        amount, known = days[place], bounds[place]
-        lowest, highest = min(lowest, amount), max(highest, amount)
-        if known is None:
-            break
-        if lowest > known[1] or highest < known[0]:
-            return end - place
-    return end
+def _bounds(days: Sequence[int], place: int) -> tuple[int, int]:
+    """Smallest and largest of the days before this one."""
+    before = days[max(0, place - _BEFORE) : place]
+    return min(before), max(before)
 
 
 def _factors(days: Sequence[int], weekday: int) -> tuple[int, ...]:
     """What each weekday costs, in millionths of an average day."""
     total = sum(days)
     if len(days) < _SHAPED_FROM or total <= 0:
-        return (_LEVEL_FACTOR,) * 7
+        return (_MILLION,) * 7
     first = weekday - len(days) + 1
     sums, counts = [0] * 7, [0] * 7
     for place, amount in enumerate(days):
@@ -167,87 +166,76 @@ def _factors(days: Sequence[int], weekday: int) -> tuple[int, ...]:
         counts[(first + place) % 7] += 1
     # (sum + 2 means) / ((count + 2) means), mean = total / len
     raw = [
-        (one * len(days) + _AVERAGE_WEEKS * total) * _LEVEL_FACTOR // ((count + _AVERAGE_WEEKS) * total)
+        (one * len(days) + _AVERAGE_WEEKS * total) * _MILLION // ((count + _AVERAGE_WEEKS) * total)
         for one, count in zip(sums, counts, strict=True)
     ]
     scale = sum(raw)
-    return tuple(max(_LOWEST_FACTOR, one * 7 * _LEVEL_FACTOR // scale) for one in raw)
+    return tuple(max(_LOWEST_FACTOR, one * 7 * _MILLION // scale) for one in raw)
 
 
-def _running_sums(days: Sequence[int]) -> list[int]:
-    sums = [0]
-    for amount in days:
-        sums.append(sums[-1] + amount)
-    return sums
+def _recent(days: Sequence[int]) -> list[tuple[int, ...]]:
+    """For 1, 2, 3 ... of the days: the mean of each window up to there, none longer than its level lasts."""
+    sums = list(accumulate(days, initial=0))
+    found = []
+    for end, since in list(enumerate(_since(days)))[1:]:
+        lengths = (min(window, since) for window in _WINDOWS)
+        found.append(tuple((sums[end] - sums[end - length]) // length for length in lengths))
+    return found
 
 
-def _recent(sums: Sequence[int], since: int, end: int) -> tuple[int, ...]:
-    """The mean of each window of the days before `end`, none longer than the present level lasts."""
-    lengths = (min(window, since, end) for window in _WINDOWS)
-    return tuple((sums[end] - sums[end - length]) // length for length in lengths)
-
-
-def _misses(days: Sequence[int], bounds: Sequence[tuple[int, int] | None], sums: Sequence[int]) -> tuple[int, ...]:
+def _misses(days: Sequence[int], recent: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """For 1, 2, 3 ... days ahead: what 8 of 10 earlier forecasts of their mean missed it by at most."""
-    levels = [
-        (days[end - 1] + sum(_recent(sums, _since(days, bounds, end), end))) // (1 + len(_WINDOWS))
-        for end in range(_FIRST_ORIGIN, len(days))
-    ]
+    sums = list(accumulate(days, initial=0))
+    origins = range(_FIRST_ORIGIN, len(days))
+    levels = [(days[end - 1] + sum(recent[end - 1])) // (1 + len(_WINDOWS)) for end in origins]
+    longest = min(_LONGEST_MISS, len(origins) - _FEWEST_MISSES + 1)
     found: list[int] = []
-    longest = min(_LONGEST_MISS, len(days) - _FIRST_ORIGIN - _FEWEST_MISSES + 1)
     for ahead in range(1, max(longest, 1) + 1):
-        missed = sorted(
-            abs((sums[end + ahead] - sums[end]) // ahead - levels[end - _FIRST_ORIGIN])
-            for end in range(_FIRST_ORIGIN, len(days) - ahead + 1)
-        )
+        known = zip(sums[_FIRST_ORIGIN:], sums[_FIRST_ORIGIN + ahead :], levels, strict=False)
+        missed = sorted(abs((after - before) // ahead - level) for before, after, level in known)
         found.append(missed[-(-len(missed) * 8 // 10) - 1])
     return tuple(found)
 
 
-def _fork(days: Sequence[int], bounds: Sequence[tuple[int, int] | None], sums: Sequence[int]) -> tuple[int, int] | None:
+def _fork(days: Sequence[int], recent: Sequence[tuple[int, ...]]) -> tuple[int, int] | None:
     last = len(days) - 1
-    known = bounds[last]
-    if known is None or known[0] <= days[last] <= known[1]:
+    lowest, highest = _bounds(days, last)
+    if last < _BEFORE_AT_LEAST or lowest <= days[last] <= highest:
         return None
-    before = _recent(sums, _since(days, bounds, last), last)
-    return sum(before) // len(before), days[last]
+    return sum(recent[last - 1]) // len(_WINDOWS), days[last]
 
 
-def _miss(known: Trend, days: Fraction) -> Fraction:
-    """Of the sum of so many days. Further ahead than was measured it grows as the square root of the time."""
-    ahead = min(max(int(days), 1), len(known.misses))
-    grown = max(days / ahead, Fraction(1))
-    root = Fraction(isqrt(int(grown * _LEVEL_FACTOR**2)), _LEVEL_FACTOR)
-    return days * known.misses[ahead - 1] * root
+def _miss(known: Trend, ahead: int) -> Decimal:
+    """Of the sum of the time to come, in microseconds. Beyond what was measured it grows as the square root of it."""
+    days = min(max(ahead // _DAY_LENGTH, 1), len(known.misses))
+    grown = max(ahead * _MILLION**2 // (days * _DAY_LENGTH), _MILLION**2)
+    return _cost(known.misses[days - 1] * isqrt(grown) // _MILLION, ahead * _MILLION)
 
 
-def _level(known: Trend, today: int, passed: Fraction) -> Fraction:
+def _level(known: Trend, today: int, passed: int) -> int:
     """What an average day costs now. The last 24 hours: today, and of the day before what they still hold of it."""
-    day, before = known.factors[(known.weekday + 1) % 7], known.factors[known.weekday]
-    in_average_days = (passed * day + (1 - passed) * before) / _LEVEL_FACTOR
-    last = (today + (1 - passed) * known.newest) / in_average_days
-    return (last + sum(known.recent)) / (1 + len(known.recent))
+    left = _DAY_LENGTH - passed
+    worth = passed * known.factors[(known.weekday + 1) % 7] + left * known.factors[known.weekday]
+    last = (today * _DAY_LENGTH + left * known.newest) * _MILLION // worth
+    return (last + sum(known.recent)) // (1 + len(_WINDOWS))
 
 
-def _average_days(known: Trend, start: datetime, end: datetime) -> Fraction:
-    """How many average days the stretch from `start` to `end` is worth."""
-    worth = Fraction(0)
-    at = start
+@lru_cache(maxsize=64)  # a thousand budgets have the same few stretches to come
+def _by_weekday(start: datetime, end: datetime) -> tuple[int, ...]:
+    """How much of each weekday lies in [start, end), in microseconds."""
+    weeks = (end - start) // (7 * _DAY)
+    found = [weeks * _DAY_LENGTH] * 7
+    at = start + weeks * 7 * _DAY
     while at < end:
-        if (end - at) >= 7 * _DAY:
-            weeks = (end - at) // (7 * _DAY)
-            worth += weeks * Fraction(sum(known.factors), _LEVEL_FACTOR)
-            at += weeks * 7 * _DAY
-            continue
         until = min(end, day_of(at).end)
-        share = Fraction((until - at) // _MICROSECOND, _DAY // _MICROSECOND)
-        worth += share * Fraction(known.factors[at.weekday()], _LEVEL_FACTOR)
+        found[at.weekday()] += (until - at) // _MICROSECOND
         at = until
-    return worth
+    return tuple(found)
 
 
-def _amount(whole: Fraction) -> Decimal:
-    return EXACT.scaleb(Decimal(int(whole)), -_DIGITS)
+def _cost(per_day: int, worth: int) -> Decimal:
+    """Of a stretch worth so many millionths of microseconds of an average day."""
+    return EXACT.scaleb(Decimal(per_day * worth // (_DAY_LENGTH * _MILLION)), -_DIGITS)
 
 
 def _sensible(amount: Decimal) -> Decimal:

@@ -28,7 +28,7 @@ from alarms.model import (
     Threshold,
 )
 from alarms.render import render
-from alarms.state import CALM_FOR, Situation, advance
+from alarms.state import CALM_FOR, Situation, advance, retire
 
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 START = datetime(2026, 11, 2, tzinfo=UTC)
@@ -248,6 +248,33 @@ def test_a_message_about_spend_carries_the_forecast_too() -> None:
     assert any(line.label == "Expected" for line in render(world.messages[0], now=world.now).lines)
     facts: Facts = world.messages[0].facts
     assert facts.forecast == estimate("1204.10")
+
+
+def test_of_a_budget_that_is_gone_nothing_is_expected() -> None:
+    world = World(FORECAST, RATE)
+    world.see("1204.10", rates=("3", "3"))
+    said = {message.id.split("/")[1]: message.facts for message in world.messages}
+    step = retire(world.alarms.values(), world.now, lambda *_: frozenset({"oncall"}), lambda _, level: said[level])
+    for message in step.notifications:
+        rendered = render(message, now=world.now)
+        assert {"Expected", "Burn rate"}.isdisjoint(line.label for line in rendered.lines)
+        assert "500.00 of 1,000.00 USD spent, " in rendered.headline
+        assert rendered.headline.endswith("is no longer watched")
+
+
+def test_at_first_sight_one_message_names_the_estimates_that_are_over_as_well() -> None:
+    world = World(FORECAST, ACTUAL, RATE)
+    reading = Reading(
+        "training",
+        NOVEMBER,
+        "USD",
+        Decimal(850),
+        forecast=estimate("1100"),
+        burn_rates={SHORT: Decimal(3), LONG: Decimal(3)},
+    )
+    step = advance(world.budget, reading, Situation({}, START, lambda *_: frozenset(), first_sight=True))
+    (message,) = step.notifications
+    assert (message.facts.on, message.facts.also_over) == ("burn_rate", ("80%", "forecast 100%"))
 
 
 def test_what_is_not_known_any_more_is_not_claimed() -> None:
