@@ -47,13 +47,15 @@ class Outlook:
         sources: Mapping[str, SourceState],
     ) -> Reading:
         """The reading of a running period with its forecast and the burn rates that its thresholds ask for."""
-        if reading.spend is None or reading.as_of is None:
+        if reading.as_of is None:
             return reading
         feeding = [sources[name] for name in watched.sources]
         days = self._complete_days(connection, watched, feeding, reading.as_of)
+        reading = replace(reading, days=len(days))
+        if reading.spend is None or reading.as_of is None:
+            return reading
         return replace(
             reading,
-            days=len(days),
             forecast=self._forecast(connection, watched, days, reading, reading.spend, reading.as_of),
             burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, feeding),
         )
