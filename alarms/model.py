@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -57,6 +58,7 @@ class Reason(StrEnum):
     LATE_CHARGES = "late_charges"
     STILL_OVER = "still_over"
     RESTATED_BELOW = "restated_below"
+    STAYED_BELOW = "stayed_below"
     LIMIT_RAISED = "limit_raised"
     PERIOD_ENDED = "period_ended"
     BUDGET_REMOVED = "budget_removed"
@@ -64,6 +66,14 @@ class Reason(StrEnum):
     FAULT_OVER = "fault_over"
     DIGEST = "digest"
     TEST = "test"
+
+
+class On(StrEnum):
+    """What a threshold compares: what was spent, what will have been at the period's end, or how fast it goes."""
+
+    ACTUAL = "actual"
+    FORECAST = "forecast"
+    BURN_RATE = "burn_rate"
 
 
 class Kind(StrEnum):
@@ -77,29 +87,35 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`at` of a threshold: a percentage of the budget, or an amount in its currency. `text` is as configured."""
+    """`at` of a threshold: a percentage of the budget, an amount in its currency, or a burn rate, which has no unit.
+
+    `text` is as configured.
+    """
 
     text: str
     percent: Decimal | None = None
     amount: Decimal | None = None
+    rate: Decimal | None = None
 
     def of(self, budget_amount: Decimal) -> Decimal:
-        """The limit in money."""
-        if self.amount is not None:
-            return self.amount
+        """The limit in money; of a burn rate the rate itself."""
+        for stated in (self.amount, self.rate):
+            if stated is not None:
+                return stated
         if self.percent is None:
-            raise ValueError(f"limit {self.text} is neither a percentage nor an amount")
+            raise ValueError(f"limit {self.text} is neither a percentage nor an amount nor a rate")
         return EXACT.multiply(budget_amount, self.percent).scaleb(-2)
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One line of a budget's `thresholds`. `receivers` None: those of the budget."""
+    """One line of a budget's `thresholds`. `receivers` None: those of the budget. `over`: windows of a burn rate."""
 
     on: str
     at: Limit
     severity: Severity
     receivers: tuple[str, ...] | None = None
+    over: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +131,25 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """Spend expected at the period's end: 8 of 10 times it should end between `low` and `high`. Of `days` of data."""
+
+    expected: Decimal
+    low: Decimal
+    high: Decimal
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A finished number handed over by `monitor`: spend of one budget in one period.
 
     `spend` None: not known (never 0). `lower_bound`: some of it is missing, so it is at least this much.
     `as_of`: the newest charge in it ends here; None without any. `stale`: sources whose data is too old to trust.
     `settled`: nothing more is expected for this period.
+    `forecast`: None without enough data, and for a period that is over; `days`: the complete days of data there are
+    for it. `burn_rates`: by the length of the window,
+    which ends at `as_of`; a window that data does not cover is not there.
     """
 
     budget: str
@@ -133,6 +162,9 @@ class Reading:
     lower_bound: bool = False
     stale: tuple[str, ...] = ()
     settled: bool = False
+    forecast: Forecast | None = None
+    days: int = 0
+    burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +190,7 @@ class Alarm:
 
     `episode`: stable id of the present or last stay above the limit ("" before the first). `sequence`: number of the
     last message of this level in this episode. `last_told`: when it was enqueued. `told_spend`: what it said.
+    `calm_since`: it fires, but has been well below its limit since then (thresholds on estimates alone).
     """
 
     key: AlarmKey
@@ -170,6 +203,7 @@ class Alarm:
     last_told: datetime | None = None
     told_spend: Decimal | None = None
     period_end: datetime | None = None
+    calm_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +257,8 @@ class Facts:
     missed: int = 0
     missed_since: datetime | None = None
     held: tuple[Notification, ...] = ()
+    forecast: Forecast | None = None
+    burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

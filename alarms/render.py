@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
-from alarms.model import Facts, Kind, Notification, Period, Reason
+from alarms import estimates
+from alarms.model import Facts, Kind, Notification, On, Period, Reason
 from alarms.money import DISPLAY, EXACT, for_people
 from alarms.rendered import Line as Line  # noqa: PLC0414  # notifiers have both from here
 from alarms.rendered import Rendered as Rendered  # noqa: PLC0414  # the same
@@ -31,6 +32,7 @@ _WHY = {
     Reason.LATE_CHARGES: "charges that arrived after the period's end took it over",
     Reason.STILL_OVER: "it is still over; this is the repeat you asked for",
     Reason.RESTATED_BELOW: "the cloud corrected its charges downwards",
+    Reason.STAYED_BELOW: "it has stayed clearly below its limit for a day",
     Reason.LIMIT_RAISED: "the limit was raised",
     Reason.PERIOD_ENDED: "the period has ended",
     Reason.BUDGET_REMOVED: "the budget or this threshold is no longer in the config",
@@ -41,6 +43,7 @@ _WHY = {
 }
 _STANDS = {
     Reason.RESTATED_BELOW: "back under {limit}",
+    Reason.STAYED_BELOW: "back under {limit}",
     Reason.LIMIT_RAISED: "back under {limit}, which was raised",
     Reason.PERIOD_ENDED: "the period ended over {limit}",
     Reason.BUDGET_REMOVED: "{limit} is no longer watched",
@@ -89,10 +92,12 @@ def _headline(facts: Facts, name: str) -> str:
     if facts.budget is None:
         return f"{lead}: {clean(facts.title, _TITLE_LENGTH)}"
     stands = _STANDS.get(facts.reason, "no longer over {limit}") if facts.kind is Kind.RESOLVED else "over {limit}"
+    if facts.reason is Reason.PERIOD_ENDED and facts.on != On.ACTUAL:
+        stands = "the period has ended, and {limit} with it"
     if _is_past(facts):
         stands = f"over {{limit}}{_for_how_long(facts)}, {_STOOD.get(facts.reason, 'back under')}"
-    limit = clean(facts.at if facts.on == "actual" else f"{facts.on} {facts.at}", 40)
-    return f"{lead} {name}: {_spend_of_amount(facts)}{stands.format(limit=limit)}"
+    limit = clean(estimates.limit_text(facts.on, facts.at), 40)
+    return f"{lead} {name}: {estimates.headline(facts) or _spend_of_amount(facts)}{stands.format(limit=limit)}"
 
 
 def _spend_of_amount(facts: Facts) -> str:
@@ -146,14 +151,18 @@ def _own_lines(facts: Facts) -> Iterator[Line]:
 def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
     if facts.amount is not None:
         yield Line("Spent", _split(facts))
-    yield Line("Limit", _limit(facts))
+    if expected := estimates.expected(facts, timezone):
+        yield Line("Expected", expected)
+    if pace := estimates.pace(facts):
+        yield Line("Burn rate", pace)
+    yield Line("Limit", estimates.limit(facts) or _limit(facts))
     if facts.amount is not None:
         yield Line("Data", _data_age(facts, now, timezone))
         if facts.stale:
             names = ", ".join(clean(name, _NAME_LENGTH) for name in facts.stale[:10])
             yield Line("Stale", f"{names}: too old to trust, so the true spend may be higher", foreign=True)
         yield Line("Change", _change(facts, timezone))
-    yield Line("Why", _why(facts))
+    yield Line("Why", estimates.why(facts) or _why(facts))
     if facts.also_over:
         yield Line("Also over", ", ".join(clean(limit, 30) for limit in facts.also_over[:10]))
     if detail := clean(facts.detail, _DETAIL_LENGTH):

@@ -22,6 +22,21 @@ def parse_duration(value: Any) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def short_duration(duration: timedelta) -> str:
+    """`6h`, `1d`: whole seconds as `parse_duration` reads them, in the largest unit that fits."""
+    seconds = duration // timedelta(seconds=1)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def hours_text(duration: timedelta) -> str:
+    """The same, of a window: in hours rather than days."""
+    hours, rest = divmod(duration, timedelta(hours=1))
+    return short_duration(duration) if rest or not hours else f"{hours}h"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 

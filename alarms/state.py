@@ -2,7 +2,8 @@
 
 The rules: one message per level, episode and receiver; a lower level does not repeat while a higher
 one fires; already over at first sight is one message; a missing reading keeps the state; at the period's end a firing
-alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING.
+alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING. What swings (a forecast, a burn rate) is over
+until it has stayed clearly below its limit for a day: however often it crosses meanwhile, that is one episode.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from alarms.estimates import limit_text
 from alarms.evaluate import Evaluation, evaluate
 from alarms.model import (
     Alarm,
@@ -25,6 +27,9 @@ from alarms.model import (
     Reason,
     Transition,
 )
+
+# Spend has the rhythm of a day: what was below its limit for less than that may be between two nightly jobs.
+CALM_FOR = timedelta(hours=24)
 
 # (episode, level) -> the receivers that were sent its FIRING
 Told = Callable[[str, str], frozenset[str]]
@@ -146,6 +151,7 @@ def _decide(
         first_detected=situation.now,
         last_told=None,
         told_spend=None,
+        calm_since=None,
     )
     if not situation.current:
         return fired, Reason.LATE_CHARGES
@@ -161,6 +167,8 @@ def _decide_firing(
         if fired_late and not reading.settled:
             return alarm, None
         return replace(alarm, status=AlarmStatus.CLOSED, since=situation.now), Reason.PERIOD_ENDED
+    if evaluation.estimate:
+        return _decide_swinging(alarm, evaluation, situation.now)
     if not evaluation.under:
         return alarm, None
     went_down = alarm.told_spend is None or reading.spend is None or reading.spend < alarm.told_spend
@@ -168,7 +176,18 @@ def _decide_firing(
     return replace(alarm, status=AlarmStatus.OK, since=situation.now), reason
 
 
+def _decide_swinging(alarm: Alarm, evaluation: Evaluation, now: datetime) -> tuple[Alarm, Reason | None]:
+    if not evaluation.under:
+        return replace(alarm, calm_since=None), None
+    alarm = replace(alarm, calm_since=alarm.calm_since or now)
+    if alarm.calm_since is None or now - alarm.calm_since < CALM_FOR:
+        return alarm, None
+    return replace(alarm, status=AlarmStatus.OK, since=now, calm_since=None), Reason.STAYED_BELOW
+
+
 def _repeat_is_due(budget: Budget, alarm: Alarm, now: datetime) -> bool:
+    if alarm.calm_since is not None:  # "still over" would not be true
+        return False
     every = budget.repeat.get(alarm.key.severity)
     return every is not None and alarm.last_told is not None and now - alarm.last_told >= every
 
@@ -217,6 +236,8 @@ def _announce(
         previous_spend=alarm.told_spend,
         previous_told=alarm.last_told,
         first_detected=alarm.first_detected,
+        forecast=reading.forecast,
+        burn_rates=dict(reading.burn_rates),
     )
     return _addressed(replace(alarm, sequence=alarm.sequence + 1), facts, receivers, situation.now)
 
@@ -238,5 +259,5 @@ def _name_the_others(step: Step, evaluations: list[Evaluation]) -> None:
     for index, notification in enumerate(step.notifications):
         facts = notification.facts
         if facts.reason is Reason.ALREADY_OVER:
-            others = tuple(e.key.at for e in over if (e.key.on, e.key.at) != (facts.on, facts.at))
+            others = tuple(limit_text(e.key.on, e.key.at) for e in over if (e.key.on, e.key.at) != (facts.on, facts.at))
             step.notifications[index] = replace(notification, facts=replace(facts, also_over=others))

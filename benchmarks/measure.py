@@ -52,10 +52,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one benchmark found; `notes` say what was compared, and what could not be."""
+    """What one benchmark found; `notes` say what was compared, and what could not be; `tables` of another form."""
 
     comparisons: Sequence[Comparison]
     notes: Sequence[str] = ()
+    tables: Sequence[str] = ()
 
 
 def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

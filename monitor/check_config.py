@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from alarms.errors import OutsideError
+from alarms.estimates import limit_text
+from alarms.model import Period, Threshold
 from alarms.money import plain
+from alarms.settings import hours_text, short_duration
 from monitor import registry
+from monitor.clock import to_text
 from monitor.config import Config, load
 from monitor.errors import ConfigError, ExitCode, Problem
+from monitor.period import Calendar
 from monitor.ports import SourceDefaults
 from monitor.status.words import one_line
 
@@ -63,19 +67,37 @@ def _success_text(config: Config, probes: Sequence[Probe]) -> str:
 def _rows(config: Config) -> list[tuple[str, ...]]:
     return [
         ("what", "name", "how"),
-        *(("source", one.name, f"{one.type}, {one.currency}, every {_short(one.every)}") for one in config.sources),
+        *(
+            ("source", one.name, f"{one.type}, {one.currency}, every {short_duration(one.every)}")
+            for one in config.sources
+        ),
         *(("receiver", one.name, one.type) for one in config.receivers),
         *(
             (
                 "budget",
                 one.name + (f"/<{one.each}>" if one.each else ""),
-                f"{plain(one.amount)} {one.currency} a {one.period}: "
-                + ", ".join(f"{threshold.severity} at {threshold.at.text}" for threshold in one.thresholds)
+                f"{plain(one.amount)} {one.currency} {_period(one.period)}: "
+                + ", ".join(map(_threshold, one.thresholds))
                 + f" -> {', '.join(one.receivers) or 'nobody'}",
             )
             for one in config.budgets
         ),
     ]
+
+
+def _source(settings: SourceDefaults) -> str:
+    return f"{settings.type}, {settings.currency}, every {short_duration(settings.every)}"
+
+
+def _period(calendar: Calendar) -> str:
+    if isinstance(calendar, Period):
+        return f"from {calendar.start:%Y-%m-%d} until {calendar.end:%Y-%m-%d}"
+    return f"a {calendar}"
+
+
+def _threshold(threshold: Threshold) -> str:
+    windows = f" over {' and '.join(map(hours_text, threshold.over))}" if threshold.over else ""
+    return f"{threshold.severity} at {limit_text(threshold.on, threshold.at.text)}{windows}"
 
 
 def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, ...]]:
@@ -86,14 +108,6 @@ def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, ...]]:
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _short(duration: timedelta) -> str:
-    seconds = duration // timedelta(seconds=1)
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
 
 
 def _failure_json(path: Path, problems: Iterable[Problem]) -> str:
@@ -110,12 +124,23 @@ def _success_json(config: Config, probes: Iterable[Probe]) -> str:
             "sources": [{"name": one.name, "type": one.type, "currency": one.currency} for one in config.sources],
             "receivers": [{"name": one.name, "type": one.type} for one in config.receivers],
             "budgets": [
-                {"name": one.name, "amount": plain(one.amount), "currency": one.currency, "period": one.period}
+                {
+                    "name": one.name,
+                    "amount": plain(one.amount),
+                    "currency": one.currency,
+                    "period": _period_json(one.period),
+                }
                 for one in config.budgets
             ],
             "live": [{"source": probe.source, "ok": probe.ok, "detail": probe.detail} for probe in probes],
         }
     )
+
+
+def _period_json(calendar: Calendar) -> str | dict[str, str]:
+    if isinstance(calendar, Period):
+        return {"start": to_text(calendar.start), "end": to_text(calendar.end)}
+    return calendar.value
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from monitor.clock import from_text
 from monitor.config.model import Config
 from monitor.freshness import Freshness, judge
 from monitor.model import Series
+from monitor.outlook import Outlook
 from monitor.period import period_of
 from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
 from monitor.source_faults import source_faults
@@ -26,6 +27,7 @@ from monitor.store import alarm_states, charges, facts, mended
 from monitor.store.facts import SourceClock
 from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
+from monitor.sums import Sums
 
 Json = dict[str, Any]
 
@@ -36,6 +38,7 @@ class _Scene:
 
     tx: sqlite3.Connection
     now: datetime
+    series: Mapping[int, Series]
     known: Sequence[Series]
     sources: list[Json]
     states: Mapping[str, SourceState]
@@ -55,12 +58,6 @@ class _Scene:
         """What the last message about a level of an episode said."""
         return last_said(self.tx, episode, level)
 
-    def spend(self, period: Period) -> Totals:
-        """Totals of a period, summed once however many budgets share it."""
-        if period not in self.totals:
-            self.totals[period] = Totals(charges.totals_by_series(self.tx, period))
-        return self.totals[period]
-
 
 class Evaluator:
     """Evaluates the budgets and sources of one config.
@@ -73,6 +70,8 @@ class Evaluator:
         self._outbox = outbox
         self._currencies = {source.name: source.currency for source in config.sources}
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
+        self._sums = Sums()
+        self._outlook = Outlook(self._sums)
         self.put_off = False
 
     def evaluate(
@@ -125,12 +124,14 @@ class Evaluator:
         open_alarms: dict[str, list[Alarm]] = defaultdict(list)
         for alarm in stored.values():
             open_alarms[alarm.key.subject].append(alarm)
-        states = {source["name"]: _state(source, now) for source in sources}
+        states = {source["name"]: _state(source, clocks.get(source["name"]), now) for source in sources}
+        series = charges.numbered_series(tx)
         was_mended = mended.read(tx)
         return _Scene(
             tx=tx,
             now=now,
-            known=charges.known_series(tx),
+            series=series,
+            known=list(series.values()),
             sources=sources,
             states=states,
             unread=frozenset(name for name in awaited if was_mended or states[name].freshness is Freshness.NEVER),
@@ -146,6 +147,8 @@ class Evaluator:
         step, documents = Step(), []
         self.put_off = False
         watched = spread(self._config.budgets, scene.known, self._currencies, self._hears)
+        self._sums.prepare(watched, scene.series)
+        self._outlook.prepare()
         for one in watched:
             if (scene.mended or one.budget.name not in scene.seen) and scene.unread.intersection(one.sources):
                 self.put_off = True
@@ -163,17 +166,28 @@ class Evaluator:
         current = period_of(watched.config.period, scene.now)
         step = Step()
         for period in sorted({*open_periods, *_skipped(watched, scene)}):
-            if period.end > scene.now:
+            if period.end > scene.now or period.start == current.start:
                 continue
-            step.extend(self._advance(scene, watched, period)[0])
-        present, now_reading = self._advance(scene, watched, current)
+            step.extend(self._advance(scene, watched, period, self._reading(scene, watched, period)))
         lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
-        step.extend(present)
-        return step, facts_document.budget_facts(watched, now_reading, [*reversed(present.alarms), *lingering])
+        present = self._reading(scene, watched, current)
+        # Fixed dates: nothing fires before they begin, nor when they were over before anybody looked.
+        if scene.now in current or any(period.start == current.start for period in open_periods):
+            of_now = self._advance(scene, watched, current, present)
+            step.extend(of_now)
+            alarms = list(reversed(of_now.alarms))
+        else:
+            alarms = list(alarm_states.load(scene.tx, name, current.start).values())
+        return step, facts_document.budget_facts(watched, present, [*alarms, *lingering])
 
-    def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period) -> tuple[Step, Reading]:
+    def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period) -> Reading:
+        if period not in scene.totals:
+            scene.totals[period] = self._sums.total(scene.tx, period)
+        result = reading(watched, period, scene.totals[period], scene.known, scene.states, scene.now)
+        return self._outlook.project(scene.tx, watched, result, scene.states) if scene.now in period else result
+
+    def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period, result: Reading) -> Step:
         name = watched.budget.name
-        result = reading(watched, period, scene.spend(period), scene.known, scene.states, scene.now)
         previous = alarm_states.load(scene.tx, name, period.start)
         scene.stored |= previous
         situation = Situation(
@@ -183,7 +197,7 @@ class Evaluator:
             first_sight=name not in scene.seen or scene.mended is not None,
             current=scene.now in period,
         )
-        return advance(watched.budget, result, situation), result
+        return advance(watched.budget, result, situation)
 
     def _retired(self, scene: _Scene, watched: Iterable[WatchedBudget]) -> Step:
         """Alarms whose budget, threshold or kind of period is no longer in the config."""
@@ -198,7 +212,7 @@ class Evaluator:
                 continue
             current = wanted.get((alarm.key.subject, alarm.key.on, alarm.key.at, alarm.key.severity))
             period = _period_of(alarm)
-            if current is None or (scene.now in period and period != current):
+            if current is None or (scene.now in period and period.start != current.start):
                 gone.append(alarm)
         return retire(gone, scene.now, scene.told, scene.said)
 
@@ -231,7 +245,7 @@ class Evaluator:
 def _skipped(watched: WatchedBudget, scene: _Scene) -> Iterator[Period]:
     """Periods that began and ended since this budget was last judged: nobody was watching, but money was spent."""
     start = scene.newest.get(watched.budget.name)
-    if start is None:
+    if start is None or isinstance(watched.config.period, Period):
         return
     period = period_of(watched.config.period, max(start, scene.now - GIVEN_UP_AFTER))
     while (period := period_of(watched.config.period, period.end)).end <= scene.now:
@@ -250,13 +264,14 @@ def _rank(receiver: Any) -> int:
     return 0 if severity is None else Severity(severity).rank
 
 
-def _state(source: Json, now: datetime) -> SourceState:
+def _state(source: Json, clock: SourceClock | None, now: datetime) -> SourceState:
     as_of = source["data_as_of"]
     return SourceState(
         name=source["name"],
         freshness=judge(source, now),
         data_as_of=None if as_of is None else from_text(as_of),
         missing=tuple(source["missing"]),
+        filled_since=None if clock is None else clock.filled_since,
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from alarms.model import Alarm, AlarmStatus, Reading
 from alarms.money import plain
+from alarms.settings import hours_text
 from monitor import __version__
 from monitor.clock import to_text
 from monitor.model import ApiUse
 from monitor.ports import SourceDefaults
+from monitor.projection import FEWEST
 from monitor.readings import WatchedBudget
 from monitor.store.facts import SourceClock
 from monitor.store.receivers import ReceiverState
@@ -60,10 +62,23 @@ def budget_facts(watched: WatchedBudget, reading: Reading, alarms: Sequence[Alar
         "billed": _money(reading.billed),
         # A sum of estimates: without an inventory there are none to add.
         "accrued": None if reading.billed is None else _money(reading.accrued or Decimal(0)),
+        **_projections(reading),
         "data_as_of": _text(reading.as_of),
         "lower_bound": reading.lower_bound,
         "sources": list(watched.sources),
         "alarms": [_alarm(alarm, reading) for alarm in alarms],
+    }
+
+
+def _projections(reading: Reading) -> dict[str, Any]:
+    forecast = reading.forecast
+    return {
+        "forecast": None if forecast is None else plain(forecast.expected),
+        "forecast_low": None if forecast is None else plain(forecast.low),
+        "forecast_high": None if forecast is None else plain(forecast.high),
+        "forecast_days": reading.days,
+        "forecast_needs_days": FEWEST,
+        "burn_rates": {hours_text(window): plain(rate) for window, rate in sorted(reading.burn_rates.items())},
     }
 
 
@@ -127,6 +142,8 @@ def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
         "data": alarm.data.value,
         "since": _text(alarm.since),
     }
+    if alarm.calm_since is not None:
+        facts["calm_since"] = to_text(alarm.calm_since)
     if alarm.key.period_start is not None and alarm.key.period_start != reading.period.start:
         facts["period_start"] = to_text(alarm.key.period_start)
     return facts

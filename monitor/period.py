@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import TypeAlias
 
 from alarms.model import Period
 
 
 class PeriodKind(StrEnum):
-    """`period` of a budget."""
+    """`period` of a budget. A week is that of ISO 8601: it starts on Monday."""
 
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+
+
+# The periods of a budget: one of a kind after the other for ever, or this one alone (`start` and `end`).
+Calendar: TypeAlias = PeriodKind | Period
+
+_DAYS = {PeriodKind.DAY: 1, PeriodKind.WEEK: 7}
+_MONTHS = {PeriodKind.MONTH: 1, PeriodKind.QUARTER: 3, PeriodKind.YEAR: 12}
+_SHORTEST = {
+    PeriodKind.DAY: timedelta(days=1),
+    PeriodKind.WEEK: timedelta(days=7),
+    PeriodKind.MONTH: timedelta(days=28),
+    PeriodKind.QUARTER: timedelta(days=90),
+    PeriodKind.YEAR: timedelta(days=365),
+}
 
 
 def midnight(day: date) -> datetime:
@@ -42,6 +60,25 @@ def months_before(instant: datetime, oldest: datetime) -> list[Period]:
     return found
 
 
-def period_of(kind: PeriodKind, instant: datetime) -> Period:
-    """The period of this kind that an instant falls in."""
-    return month_of(instant) if kind is PeriodKind.MONTH else day_of(instant)
+def period_of(calendar: Calendar, instant: datetime) -> Period:
+    """The period of this kind that an instant falls in; of fixed dates the one there is, whether or not it does."""
+    if isinstance(calendar, Period):
+        return calendar
+    day = instant.astimezone(UTC).date()
+    if calendar in _MONTHS:
+        months = _MONTHS[calendar]
+        first = day.replace(month=day.month - (day.month - 1) % months, day=1)
+        return Period(midnight(first), midnight(_months_later(first, months)))
+    start = midnight(day - timedelta(days=day.weekday() if calendar is PeriodKind.WEEK else 0))
+    return Period(start, start + timedelta(days=_DAYS[calendar]))
+
+
+def shortest(calendar: Calendar) -> timedelta:
+    """How long the shortest period of it is."""
+    return calendar.end - calendar.start if isinstance(calendar, Period) else _SHORTEST[calendar]
+
+
+def _months_later(first: date, months: int) -> date:
+    """The first of a month so many months later."""
+    count = first.month - 1 + months
+    return first.replace(year=first.year + count // 12, month=count % 12 + 1)

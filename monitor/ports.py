@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from monitor.model import Batch, MeterReading, Window
 
@@ -34,7 +34,13 @@ class BillingSource(Protocol):
 
 
 class SourceDefaults(Protocol):
-    """What a source module's `Settings` must have beside its own keys."""
+    """What a source module's `Settings` must have beside its own keys.
+
+    `published_every`: not a key, but a property of what the module reads: how long it may take until the cloud
+    publishes the next figure. Spend over less than that cannot be told.
+    """
+
+    published_every: ClassVar[timedelta]
 
     name: str
     type: str

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alarms.model import Budget, Period, Reading, Severity, Threshold
-from alarms.money import total
+from alarms.money import EXACT
 from monitor.config.model import BudgetConfig
 from monitor.freshness import Freshness
 from monitor.model import UNATTRIBUTED, Scope, Series
@@ -37,45 +37,75 @@ class WatchedBudget:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What a reading needs to know of a source."""
+    """What a reading needs to know of a source. `filled_since`: how far back its charges are stored without a hole."""
 
     name: str
     freshness: Freshness
     data_as_of: datetime | None
     missing: tuple[str, ...] = ()
+    filled_since: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """Billed cost by series over one period, indexed so that a thousand budgets do not each scan every series."""
+    """Billed cost over some days, exactly. `budgets`: by name, of those that count a charge there.
 
-    def __init__(self, billed: Mapping[Series, Decimal]) -> None:
-        self._all = list(billed.items())
-        self.sources = frozenset((series.source, series.currency) for series in billed)
-        self._by_account: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
-        self._by_service: dict[str, list[tuple[Series, Decimal]]] = defaultdict(list)
-        for item in self._all:
-            self._by_account[item[0].account].append(item)
-            self._by_service[item[0].service].append(item)
+    `sources`: whose charges there are, each with its currency.
+    """
+
+    budgets: Mapping[str, Decimal]
+    sources: frozenset[tuple[str, str]]
 
     def billed(self, watched: WatchedBudget) -> Decimal | None:
-        """The exact sum of what a budget counts; None when nothing is booked there at all.
+        """What a budget counts; None when nothing is booked there at all."""
+        return self.budgets.get(watched.budget.name)
 
-        What a source brought that is no longer configured does not count: its new name may bring the same again.
-        """
+
+class Counted:
+    """Which budgets count which series, found once so that a thousand budgets do not each scan every series.
+
+    What a source brought that is no longer configured does not count: its new name may bring the same again.
+    """
+
+    def __init__(self, watched: Sequence[WatchedBudget], series: Mapping[int, Series]) -> None:
+        self._series = series
+        self._by_account: dict[str, list[int]] = defaultdict(list)
+        self._by_service: dict[str, list[int]] = defaultdict(list)
+        for number, one in series.items():
+            self._by_account[one.account].append(number)
+            self._by_service[one.service].append(number)
+        self._series_of = {one.budget.name: self._covered(one) for one in watched}
+        self._budgets_of: dict[int, list[str]] = defaultdict(list)
+        for name, numbers in self._series_of.items():
+            for number in numbers:
+                self._budgets_of[number].append(name)
+
+    def series_of(self, watched: WatchedBudget) -> Sequence[int]:
+        """The numbers of the series that a budget counts."""
+        return self._series_of[watched.budget.name]
+
+    def totals(self, rows: Iterable[tuple[int, Decimal]]) -> Totals:
+        """Sum (number of a series, cost) by budget. Raises KeyError for a series that is not known."""
+        sums: dict[str, Decimal] = {}
+        sources = set()
+        nothing = Decimal(0)
+        for number, cost in rows:
+            series = self._series[number]
+            sources.add((series.source, series.currency))
+            for name in self._budgets_of.get(number, ()):
+                sums[name] = EXACT.add(sums.get(name, nothing), cost)
+        return Totals(sums, frozenset(sources))
+
+    def _covered(self, watched: WatchedBudget) -> list[int]:
         scope, sources, currency = watched.scope, frozenset(watched.sources), watched.budget.currency
-        found = [
-            cost
-            for series, cost in self._candidates(scope)
-            if series.source in sources and series.currency == currency and scope.covers(series)
-        ]
-        return total(found) if found else None
-
-    def _candidates(self, scope: Scope) -> Iterable[tuple[Series, Decimal]]:
         if scope.account:
-            return (item for account in scope.account for item in self._by_account.get(account, ()))
-        if scope.service:
-            return (item for service in scope.service for item in self._by_service.get(service, ()))
-        return self._all
+            numbers: Iterable[int] = (n for account in scope.account for n in self._by_account.get(account, ()))
+        elif scope.service:
+            numbers = (n for service in scope.service for n in self._by_service.get(service, ()))
+        else:
+            numbers = self._series
+        known = ((number, self._series[number]) for number in numbers)
+        return [n for n, s in known if s.source in sources and s.currency == currency and scope.covers(s)]
 
 
 def spread(
@@ -119,10 +149,13 @@ def reading(
     sources: Mapping[str, SourceState],
     now: datetime,
 ) -> Reading:
-    """The spend of one budget in one period, with how complete and how old it is. Missing is None, never 0."""
+    """The spend of one budget in one period, with how complete and how old it is. Missing is None, never 0.
+
+    Before the period has begun nothing is counted, and that is known.
+    """
     feeding = [sources[name] for name in watched.sources]
     billed = totals.billed(watched)
-    if billed is None and _nothing_was_spent(watched, totals, known, feeding):
+    if now < period.start or (billed is None and _nothing_was_spent(watched, totals, known, feeding)):
         billed = Decimal(0)
     ages = [state.data_as_of for state in feeding]
     return Reading(

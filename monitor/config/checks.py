@@ -8,10 +8,12 @@ from typing import Any
 
 from alarms.model import Severity, Threshold
 from alarms.money import is_currency
+from alarms.settings import hours_text
 from monitor.config.budgets import Draft
 from monitor.config.parts import MonitorTable, Part
 from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
+from monitor.period import shortest
 
 # A name goes into message ids, subjects and the key of a budget made by `each` ("training/123456789012").
 _NAME = re.compile(r"\w(?:[\w .:@+-]{0,62}[\w.:@+-])?")
@@ -129,6 +131,7 @@ def _check_sources(report: Report, draft: Draft, sources: Sequence[Part]) -> Non
         )
     for part in covered:
         _check_detail(report, draft, part)
+        _check_windows(report, draft, part)
 
 
 def _check_detail(report: Report, draft: Draft, source: Part) -> None:
@@ -155,6 +158,25 @@ def _check_detail(report: Report, draft: Draft, source: Part) -> None:
             )
 
 
+def _check_windows(report: Report, draft: Draft, source: Part) -> None:
+    """A burn rate over less than a source takes to publish is zero most of the time, and then far too high."""
+    step = source.settings.published_every
+    longest = shortest(draft.config.period)
+    for loc, threshold in zip(draft.threshold_locs, draft.config.thresholds, strict=True):
+        for index, window in enumerate(threshold.over):
+            if window < step:
+                report.error(
+                    (*loc, "over", index),
+                    f'is shorter than the {hours_text(step)} that the source "{source.name}" may take to publish its '
+                    f'next figure; write "{hours_text(step)}" or more',
+                )
+            elif window > longest:
+                report.error(
+                    (*loc, "over", index),
+                    f'is longer than a period of this budget; write at most "{hours_text(longest)}"',
+                )
+
+
 def _check_thresholds(report: Report, draft: Draft) -> None:
     # A budget without a readable amount has a stand-in, which no limit can be measured by.
     if report.has_error((*draft.loc, "amount")):
@@ -164,7 +186,7 @@ def _check_thresholds(report: Report, draft: Draft) -> None:
     lowest: dict[str, Threshold] = {}
     for loc, threshold in zip(draft.threshold_locs, draft.config.thresholds, strict=True):
         limit = threshold.at
-        key = (threshold.on, limit.percent, limit.amount, threshold.severity)
+        key = (threshold.on, limit.percent, limit.amount, limit.rate, threshold.severity)
         if key in seen:
             report.error(loc, f"says the same as the threshold on line {report.line_of(seen[key])}; keep one")
         seen.setdefault(key, loc)

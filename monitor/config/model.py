@@ -13,7 +13,7 @@ from alarms.secrets import SecretRef
 from alarms.settings import ReceiverSettings
 from monitor.errors import Problem
 from monitor.model import Scope
-from monitor.period import PeriodKind
+from monitor.period import Calendar
 from monitor.ports import SourceDefaults
 
 
@@ -30,12 +30,15 @@ class MonitorSection:
 
 @dataclass(frozen=True, slots=True)
 class BudgetConfig:
-    """One `[[budgets]]`. `each` "account": one per account seen. `repeat` None for a severity: never repeated."""
+    """One `[[budgets]]`. `period`: a kind, or fixed dates. `each` "account": one per account seen.
+
+    `repeat` None for a severity: never repeated.
+    """
 
     name: str
     amount: Decimal
     currency: str
-    period: PeriodKind
+    period: Calendar
     scope: Scope
     each: str | None
     receivers: tuple[str, ...]

@@ -13,15 +13,14 @@ SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
 SCOPE_KEYS = frozenset({"region", "run", "tag"})
 RECEIVER_KEYS = frozenset({"digest"})
-BUDGET_KEYS = frozenset({"native", "manage", "start", "end"})
+BUDGET_KEYS = frozenset({"native", "manage"})
 BUDGET_VALUES = {
-    "period": frozenset({"week", "quarter", "year", "run"}),
+    "period": frozenset({"run"}),
     "calendar": frozenset({"billing"}),
     "basis": frozenset({"net"}),
     "cost": frozenset({"effective"}),
 }
-THRESHOLD_KEYS = frozenset({"over"})
-THRESHOLD_VALUES = {"on": frozenset({"forecast", "burn_rate", "plan", "at_completion"})}
+THRESHOLD_VALUES = {"on": frozenset({"plan", "at_completion"})}
 
 SENTENCE = "not in this version"
 

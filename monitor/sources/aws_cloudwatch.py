@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,9 @@ _ZERO = Decimal(0)
 
 class Settings(AwsSettings):
     """`[[sources]]` with `type = "aws_cloudwatch"`."""
+
+    # AWS: "several times a day"; seen every 4 to 6 hours.
+    published_every: ClassVar[timedelta] = timedelta(hours=6)
 
     name: Annotated[str, Field(min_length=1)]
     type: Literal["aws_cloudwatch"] = "aws_cloudwatch"

@@ -22,6 +22,7 @@ UNDELIVERED_LIMIT = timedelta(minutes=15)
 UNTRUSTED = (Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER)
 _ALARM_STATES = ("OK", "PENDING", "FIRING", "CLOSED")
 _SEE_SPEND = "run `monitor spend --by service` to see what it is spent on"
+_WAIT = "wait until there is more data, or let the source read further back (`backfill`)"
 _SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
 _SEE_LOG = "read the daemon's log: `journalctl -u cloud-budget-monitor`"
 _START = "start the daemon: `systemctl start cloud-budget-monitor` (by hand: `monitor run`)"
@@ -104,6 +105,8 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]]) -> dict[st
     row = {
         **{key: budget[key] for key in ("name", "currency", "amount", "period", "billed", "accrued", "spend")},
         **{key: budget.get(key) for key in ("forecast", "planned", "at_completion", "data_as_of")},
+        **{key: budget.get(key) for key in ("forecast_low", "forecast_high", "forecast_days", "forecast_needs_days")},
+        "burn_rates": budget.get("burn_rates", {}),
         "lower_bound": budget["lower_bound"] or partial,
         "stale": [source["name"] for source in feeding if source["freshness"] in UNTRUSTED],
         "sources": budget["sources"],
@@ -134,7 +137,18 @@ def missing_data_problems(row: dict[str, Any]) -> Iterator[Problem]:
     elif blind:
         first = f"{blind[0]['on']} {blind[0]['at']}"
         more = f" and {len(blind) - 1} more" if len(blind) > 1 else ""
-        yield Problem(State.UNKNOWN, f"{row['name']}: no data to judge {first}{more}", _SEE_SOURCE)
+        few = too_few_days(row)
+        text, do = (f"no data to judge {first}{more}", _SEE_SOURCE) if few is None else (few, _WAIT)
+        yield Problem(State.UNKNOWN, f"{row['name']}: {text}", do)
+
+
+def too_few_days(row: dict[str, Any]) -> str | None:
+    """Why there is no forecast although an alarm waits for it and its sources are fine; None: that is not so."""
+    days, needed = row.get("forecast_days"), row.get("forecast_needs_days")
+    blind = {alarm["on"] for alarm in row["alarms"] if alarm["data"] != "OK"}
+    if blind != {"forecast"} or row["stale"] or days is None or needed is None or days >= needed:
+        return None
+    return f"not enough data for a forecast: {days} of {needed} complete days"
 
 
 def percent_used(row: dict[str, Any]) -> int | None:
@@ -167,6 +181,12 @@ def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
     percent = percent_used(row)
     if alarm.get("period_start") is not None:
         return f"{name}: the period from {alarm['period_start'][:10]} is still over {of_amount} ({alarm['on']})"
+    if alarm["on"] == "forecast" and row.get("forecast") is not None:
+        end = from_text(row["period"]["end"])
+        expected = money(row["forecast"], row["currency"]).rsplit(" ", 1)[0]
+        return f"{name}: {expected} of {amount} expected by {end.day} {end:%b}"
+    if alarm["on"] == "burn_rate":
+        return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
     if alarm["on"] != "actual" or percent is None:
         return f"{name}: {alarm['on']} over {of_amount}"
     return used_text(row)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
 
+from alarms.money import parse_amount
 from monitor.clock import from_text
-from monitor.status.parts import money, percent_used
+from monitor.status.parts import money, percent_used, too_few_days
 from monitor.status.words import State, lasting, one_line
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _WIDTH = 80
@@ -97,7 +100,7 @@ class _Row:
 
 def _budget(row: dict[str, Any], now: datetime) -> _Row:
     amount = money(row["amount"], row["currency"])
-    details = [_split(row, now)]
+    details = [_split(row, now), *_outlook(row)]
     if row["stale"]:
         details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
     told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
@@ -109,6 +112,26 @@ def _budget(row: dict[str, Any], now: datetime) -> _Row:
     spend = money(row["spend"], row["currency"], beside=row["amount"]).rsplit(" ", 1)[0]
     mark = "at least " if row["lower_bound"] else ""
     return _Row(row["state"], row["name"], f"{_bar(percent)} {percent:>3}%  {mark}{spend} of {amount}", details)
+
+
+def _outlook(row: dict[str, Any]) -> Iterator[str]:
+    """What is expected, and how fast it goes."""
+    if row["forecast"] is not None:
+        expected = money(row["forecast"], row["currency"]).rsplit(" ", 1)[0]
+        interval = ""
+        if row["forecast_low"] is not None and row["forecast_high"] is not None:
+            ends = (money(row[key], row["currency"]).rsplit(" ", 1)[0] for key in ("forecast_low", "forecast_high"))
+            interval = f" ({' to '.join(ends)})"
+        yield f"expected by {row['period']['end'][:10]}: {expected}{interval}"
+    elif few := too_few_days(row):
+        yield few
+    if row["burn_rates"]:
+        rates = (f"{_rate(rate)} over {window}" for window, rate in row["burn_rates"].items())
+        yield f"burn rate {', '.join(rates)}"
+
+
+def _rate(text: str) -> str:
+    return f"{parse_amount(text).quantize(Decimal('0.01'), rounding=ROUND_FLOOR):f}"
 
 
 def _bar(percent: int) -> str:
@@ -127,7 +150,9 @@ def _split(row: dict[str, Any], now: datetime) -> str:
 def _day(period: dict[str, str], now: datetime) -> str:
     """`day 23 of 30`; of a period that does not hold this instant, when it starts."""
     start, end = from_text(period["start"]), from_text(period["end"])
-    if start <= now < end:
+    if now < start:
+        return f"begins on {period['start'][:10]}"
+    if now < end:
         return f"day {(now - start).days + 1} of {max((end - start).days, 1)}"
     return f"period from {period['start'][:10]}"
 
@@ -136,7 +161,8 @@ def _alarm(alarm: dict[str, Any], now: datetime) -> str:
     since = "" if alarm["since"] is None else f" for {_age(alarm['since'], now)}"
     earlier = f", period from {alarm['period_start'][:10]}" if alarm.get("period_start") else ""
     blind = "" if alarm["data"] == "OK" else ", no data now"
-    return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{since}{earlier}{blind}"
+    calm = f", clearly below for {_age(alarm['calm_since'], now)}" if alarm.get("calm_since") else ""
+    return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{since}{earlier}{blind}{calm}"
 
 
 def _source(row: dict[str, Any], now: datetime) -> _Row:

@@ -24,7 +24,7 @@ _ALARM = Table(
     "alarm",
     (
         *("subject", "period_start", "on", "at", "severity", "status", "data", "since", "episode", "sequence"),
-        *("first_detected", "last_told", "told_spend", "period_end"),
+        *("first_detected", "last_told", "told_spend", "period_end", "calm_since"),
     ),
     key=5,
 )
@@ -107,6 +107,7 @@ def _alarm_columns(alarm: Alarm) -> tuple[Value, ...]:
         to_micros_or_none(alarm.last_told),
         None if alarm.told_spend is None else plain(alarm.told_spend),
         to_micros_or_none(alarm.period_end),
+        to_micros_or_none(alarm.calm_since),
     )
 
 
@@ -123,7 +124,7 @@ def _transition_columns(transition: Transition) -> tuple[Value, ...]:
 
 def _to_alarm(row: tuple[Any, ...]) -> Alarm:
     subject, period_start, on, at, severity, status, data, since, episode, sequence, *rest = row
-    first_detected, last_told, told_spend, period_end = rest
+    first_detected, last_told, told_spend, period_end, calm_since = rest
     start = None if period_start == _NO_PERIOD else from_micros_or_none(period_start)
     return Alarm(
         key=AlarmKey(subject, on, at, Severity(severity), start),
@@ -136,4 +137,5 @@ def _to_alarm(row: tuple[Any, ...]) -> Alarm:
         last_told=from_micros_or_none(last_told),
         told_spend=None if told_spend is None else Decimal(told_spend),
         period_end=from_micros_or_none(period_end),
+        calm_since=from_micros_or_none(calm_since),
     )

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from alarms.model import Period
@@ -31,6 +31,10 @@ _METER = Table("meter", ("source", "key", "at", "value"), key=2)
 
 _CHARGES_BETWEEN = (
     _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? ORDER BY start_at, end_at, revision"
+)
+
+_CHARGES_OVER = (
+    _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? AND end_at > ? ORDER BY start_at, revision"
 )
 
 # A charge period (start, end) in microseconds -> its canonical amount, None once withdrawn.
@@ -95,6 +99,30 @@ def day_totals(
 def known_series(connection: sqlite3.Connection) -> list[Series]:
     """Every series that ever had a charge."""
     return list(_all_series(connection).values())
+
+
+def numbered_series(connection: sqlite3.Connection) -> dict[int, Series]:
+    """The same, by their numbers in the store."""
+    return _all_series(connection)
+
+
+def charges_over(
+    connection: sqlite3.Connection, series_ids: Iterable[int], period: Period, longest: timedelta
+) -> Iterator[tuple[int, int, Decimal]]:
+    """(start, end, cost) of the charges of these series that reach into the period, instants in microseconds.
+
+    Charges that are longer than `longest` may be missed.
+    """
+    since, until = to_micros(period.start), to_micros(period.end)
+    first = to_micros(period.start - longest)
+    for series_id in series_ids:
+        rows = connection.execute(_CHARGES_OVER, (series_id, first, until, since)).fetchall()
+        _CHARGE.verify_all(rows)
+        # Of several revisions the last one counts.
+        newest = {(start, end): (cost, withdrawn) for _, start, end, _, cost, withdrawn, *_ in rows}
+        for (start, end), (cost, withdrawn) in newest.items():
+            if not withdrawn:
+                yield start, end, Decimal(cost)
 
 
 def meters(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Facts, Kind, Period, Reason, Severity
+from alarms.model import Facts, Forecast, Kind, Period, Reason, Severity
 from alarms.money import plain
 from monitor.clock import from_text, to_text
 from monitor.store.rows import CorruptStoreError
 
 _VERSION = 1
+_SECOND = timedelta(seconds=1)
 
 
 def to_payload(facts: Facts) -> str:
@@ -46,6 +47,8 @@ def to_payload(facts: Facts) -> str:
         "over_spend": _money(facts.over_spend),
         "missed": facts.missed,
         "missed_since": _instant(facts.missed_since),
+        "forecast": _from_forecast(facts.forecast),
+        "burn_rates": {str(window // _SECOND): plain(rate) for window, rate in facts.burn_rates.items()},
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -84,7 +87,22 @@ def from_payload(text: str) -> Facts:
         over_spend=_amount(document["over_spend"]),
         missed=document["missed"],
         missed_since=_moment(document["missed_since"]),
+        forecast=_to_forecast(document["forecast"]),
+        burn_rates={int(window) * _SECOND: Decimal(rate) for window, rate in document["burn_rates"].items()},
     )
+
+
+def _from_forecast(forecast: Forecast | None) -> list[Any] | None:
+    if forecast is None:
+        return None
+    return [plain(forecast.expected), plain(forecast.low), plain(forecast.high), forecast.days]
+
+
+def _to_forecast(values: Any) -> Forecast | None:
+    if values is None:
+        return None
+    expected, low, high, days = values
+    return Forecast(Decimal(expected), Decimal(low), Decimal(high), days)
 
 
 def _money(amount: Decimal | None) -> str | None:

@@ -66,19 +66,45 @@ def verified_days(connection: sqlite3.Connection, since: datetime, until: dateti
         yield days.all_of(day)
 
 
-def verified_totals(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[TotalRow]]:
-    """The same, with months that lie in [since, until) whole as one."""
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The totals of one UTC day or of one whole month; `number` is its first day. `mark` changes when they do."""
+
+    month: bool
+    number: int
+    mark: tuple[int, int]
+
+
+def buckets(
+    connection: sqlite3.Connection, since: datetime, until: datetime, *, by_day: bool = False
+) -> Iterator[Bucket]:
+    """The days that start in [since, until), as far as any is known; months that lie in it whole as one each.
+
+    `by_day`: days alone.
+    """
     days = _Rollup(connection, _DAY_TOTAL, _DAY_TALLY)
     months = _Rollup(connection, _MONTH_TOTAL, _MONTH_TALLY)
     first, end = first_day_from(since), first_day_from(until)
     summed: set[int] = set()
     for day in _known(connection, since, until):
         month, following = month_of_day(day)
-        if first > month or following > end:
-            yield days.all_of(day)
+        if by_day or first > month or following > end:
+            yield Bucket(month=False, number=day, mark=days.tallied(day))
         elif month not in summed:
             summed.add(month)
-            yield months.all_of(month)
+            yield Bucket(month=True, number=month, mark=months.tallied(month))
+
+
+def rows_of(connection: sqlite3.Connection, bucket: Bucket) -> list[TotalRow]:
+    """Every total in it: each row verified, none missing."""
+    tables = (_MONTH_TOTAL, _MONTH_TALLY) if bucket.month else (_DAY_TOTAL, _DAY_TALLY)
+    return _Rollup(connection, *tables).all_of(bucket.number)
+
+
+def verified_totals(connection: sqlite3.Connection, since: datetime, until: datetime) -> Iterator[list[TotalRow]]:
+    """The totals of the days that start in [since, until), with months that lie in it whole as one."""
+    for bucket in buckets(connection, since, until):
+        yield rows_of(connection, bucket)
 
 
 class _Rollup:
@@ -106,7 +132,7 @@ class _Rollup:
 
     def put(self, number: int, series_id: int, *, old: tuple[Any, ...] | None, new: tuple[Value, ...] | None) -> None:
         """Put a row in place of the stored one; None: there is none."""
-        count, digest = self._changed.get(number) or self._tallied(number)
+        count, digest = self._changed.get(number) or self.tallied(number)
         if old is not None:
             count, digest = count - 1, digest ^ old[-1]
         if new is None:
@@ -126,11 +152,12 @@ class _Rollup:
         """Every row of a day or month."""
         rows: list[TotalRow] = self._connection.execute(self._all, (number,)).fetchall()
         self._totals.verify_all(rows)
-        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != self._tallied(number):
+        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != self.tallied(number):
             raise self._tallies.corrupt(number)
         return rows
 
-    def _tallied(self, number: int) -> tuple[int, int]:
+    def tallied(self, number: int) -> tuple[int, int]:
+        """How many rows a day or month has, and the XOR of their checksums."""
         row = self._connection.execute(self._tally, (number,)).fetchone()
         if row is None:
             return 0, 0

@@ -76,7 +76,7 @@ _FIRST = (
         subject TEXT NOT NULL, period_start INTEGER NOT NULL, "on" TEXT NOT NULL, at TEXT NOT NULL,
         severity TEXT NOT NULL, status TEXT NOT NULL, data TEXT NOT NULL, since INTEGER, episode TEXT NOT NULL,
         sequence INTEGER NOT NULL, first_detected INTEGER, last_told INTEGER, told_spend TEXT, period_end INTEGER,
-        checksum INTEGER NOT NULL,
+        calm_since INTEGER, checksum INTEGER NOT NULL,
         PRIMARY KEY (subject, period_start, "on", at, severity)
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX alarm_open ON alarm (subject, period_start) WHERE status <> 'CLOSED'",

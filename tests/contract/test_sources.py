@@ -55,9 +55,11 @@ def test_module_says_what_it_is_and_has_settings_and_create(name: str) -> None:
 
 @sources
 def test_settings_have_what_all_sources_have(name: str) -> None:
-    fields = module_of(name).Settings.model_fields
-    missing = SourceDefaults.__annotations__.keys() - fields.keys()
+    settings = module_of(name).Settings
+    fields, constants = settings.model_fields, settings.__class_vars__
+    missing = SourceDefaults.__annotations__.keys() - fields.keys() - constants
     assert not missing, f"monitor/sources/{name}.py: Settings lacks {', '.join(sorted(missing))}"
+    assert settings.published_every > timedelta(0), f"monitor/sources/{name}.py: published_every is how often"
     assert fields["type"].default == name, f"monitor/sources/{name}.py: type must default to {name!r}"
     for key in ("every", "late_after", "stale_after"):
         assert isinstance(fields[key].default, timedelta), f"monitor/sources/{name}.py: {key} needs a default"

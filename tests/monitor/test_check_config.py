@@ -55,7 +55,8 @@ def test_a_good_config_is_summed_up(shipped):
         "receiver  oncall      slack\n"
         "receiver  mail        email\n"
         "receiver  topic       sns\n"
-        "budget    everything  5000 USD a month: warning at 80%, critical at 100% -> oncall, mail, topic\n"
+        "budget    everything  5000 USD a month: warning at 80%, critical at 100%, warning at forecast 100% "
+        "-> oncall, mail, topic\n"
         "budget    training    1000 USD a month: warning at 500 USD, warning at 80%, critical at 100% -> oncall, mail\n"
     )
 

@@ -13,7 +13,7 @@ from monitor.config.model import BudgetConfig
 from monitor.freshness import Freshness
 from monitor.model import UNATTRIBUTED, Scope, Series
 from monitor.period import PeriodKind
-from monitor.readings import SourceState, Totals, reading, spread
+from monitor.readings import Counted, SourceState, Totals, WatchedBudget, reading, spread
 
 MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -34,10 +34,16 @@ def config(**more: object) -> BudgetConfig:
     return replace(whole, **more)
 
 
+def totals(watched: list[WatchedBudget], billed: dict[Series, Decimal]) -> Totals:
+    return Counted(watched, dict(enumerate(billed))).totals(enumerate(billed.values()))
+
+
 def read(budget: BudgetConfig, billed: dict[Series, Decimal], state: SourceState = FRESH, **more: object):
     (watched,) = spread([budget], billed or BILLED, CURRENCIES, lambda *_: True)
     known = more.pop("known", billed or BILLED)
-    return reading(watched, more.pop("period", MONTH), Totals(billed), known, {"aws": state}, more.pop("now", NOW))
+    return reading(
+        watched, more.pop("period", MONTH), totals([watched], billed), known, {"aws": state}, more.pop("now", NOW)
+    )
 
 
 def test_spend_is_the_exact_sum_of_what_the_scope_covers_in_its_currency() -> None:
@@ -90,7 +96,7 @@ def test_missing_parts_make_it_a_lower_bound() -> None:
 def test_the_age_is_that_of_the_oldest_source() -> None:
     (watched,) = spread([config()], BILLED, {"aws": "USD", "other": "USD"}, lambda *_: True)
     older = SourceState("other", Freshness.LATE, NOW - timedelta(hours=40))
-    result = reading(watched, MONTH, Totals(BILLED), BILLED, {"aws": FRESH, "other": older}, NOW)
+    result = reading(watched, MONTH, totals([watched], BILLED), BILLED, {"aws": FRESH, "other": older}, NOW)
     assert result.as_of == older.data_as_of
 
 

@@ -535,3 +535,54 @@ def test_a_thousand_calm_budgets_do_not_hide_the_one_that_burns() -> None:
     assert "and 1000 more, none of them worse" in screen
     assert max(len(line) for line in screen.split("\n")) <= 80
     assert len(screen.split("\n")) < 40
+
+
+OUTLOOK = {
+    "forecast": "1204.1",
+    "forecast_low": "950",
+    "forecast_high": "1400.555",
+    "forecast_days": 42,
+    "forecast_needs_days": 7,
+    "burn_rates": {"6h": "2.319", "24h": "2.1"},
+}
+
+
+def test_what_is_expected_is_shown_with_its_interval_and_the_pace() -> None:
+    document = facts(budgets=[budget(alarm("warning", "FIRING", on="forecast", at="100%"), **OUTLOOK)])
+    result = status(document)
+    (one,) = json.loads(json.dumps(result))["budgets"]
+    assert {key: one[key] for key in OUTLOOK} == OUTLOOK
+    assert result["summary"] == "training: 1,204.10 of 1,000.00 USD expected by 1 Dec"
+    text = render(result, colour=False)
+    assert "expected by 2026-12-01: 1,204.10 (950.00 to 1,400.56)" in text
+    assert "burn rate 2.31 over 6h, 2.10 over 24h" in text
+
+
+def test_a_forecast_that_needs_more_days_says_how_many_there_are() -> None:
+    blind = alarm("warning", on="forecast", at="100%", data="NO_DATA")
+    few = {**OUTLOOK, "forecast": None, "forecast_low": None, "forecast_high": None, "forecast_days": 3}
+    result = status(facts(budgets=[budget(alarm(), blind, **few)]))
+    assert (result["state"], result["summary"]) == (
+        "UNKNOWN", "training: not enough data for a forecast: 3 of 7 complete days",
+    )  # fmt: skip
+    assert "backfill" in result["problems"][0]["do"]
+    assert "not enough data for a forecast: 3 of 7 complete days" in render(result, colour=False)
+
+
+def test_without_a_threshold_on_it_a_missing_forecast_is_no_problem() -> None:
+    few = {**OUTLOOK, "forecast": None, "forecast_low": None, "forecast_high": None, "forecast_days": 3}
+    result = status(facts(budgets=[budget(**few)]))
+    assert result["state"] == "OK"
+    assert "not enough data" not in render(result, colour=False)
+
+
+def test_an_alarm_that_is_calm_but_not_over_says_since_when() -> None:
+    calm = alarm("critical", "FIRING", on="burn_rate", at="2.0", calm_since=ago(3 * H))
+    text = render(status(facts(budgets=[budget(calm, **OUTLOOK)])), colour=False)
+    assert "FIRING critical: burn_rate 2.0 for 2 h, clearly below for 3 h" in text
+
+
+def test_a_period_that_has_not_begun_says_when_it_does() -> None:
+    period = {"start": "2026-12-01T00:00:00Z", "end": "2026-12-15T00:00:00Z"}
+    text = render(status(facts(budgets=[budget(period=period, spend="0", billed="0")])), colour=False)
+    assert "begins on 2026-12-01" in text

@@ -1,0 +1,165 @@
+"""The projections of a reading: what will have been spent at the period's end, and how fast it goes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from alarms.model import Forecast, Period, Reading
+from monitor.period import day_of, midnight
+from monitor.projection import FEWEST, HISTORY, LONGEST_CHARGE, Trend, burn_rate, forecast, spend_within, trend
+from monitor.readings import SourceState, Totals, WatchedBudget
+from monitor.store import charges
+from monitor.store.rollup import Bucket, buckets
+from monitor.store.rows import to_micros
+from monitor.sums import Sums
+
+_DAY = timedelta(days=1)
+_ZERO = Decimal(0)
+
+
+class Outlook:
+    """Projects readings from the daily sums and the charges of a ledger; what has not changed is not computed again."""
+
+    def __init__(self, sums: Sums) -> None:
+        self._sums = sums
+        self._trends: dict[str, tuple[tuple[Decimal, ...], int, Trend | None]] = {}
+        # The charges that rates were made of -> the rates.
+        self._rates: dict[str, tuple[tuple[object, ...], Mapping[timedelta, Decimal]]] = {}
+        self._days: dict[datetime, dict[date, Totals]] = {}
+        self._told: dict[tuple[object, ...], list[Mapping[str, Decimal]]] = {}
+        self._marks: dict[Period, tuple[Bucket, ...]] = {}
+
+    def prepare(self) -> None:
+        """Look at the store anew: an evaluation begins."""
+        self._days.clear()
+        self._told.clear()
+        self._marks.clear()
+
+    def project(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        reading: Reading,
+        sources: Mapping[str, SourceState],
+    ) -> Reading:
+        """The reading of a running period with its forecast and the burn rates that its thresholds ask for."""
+        if reading.as_of is None:
+            return reading
+        feeding = [sources[name] for name in watched.sources]
+        days = self._complete_days(connection, watched, feeding, reading.as_of)
+        reading = replace(reading, days=len(days))
+        if reading.spend is None or reading.as_of is None:
+            return reading
+        return replace(
+            reading,
+            forecast=self._forecast(connection, watched, days, reading, reading.spend, reading.as_of),
+            burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, feeding),
+        )
+
+    def _complete_days(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        feeding: Sequence[SourceState],
+        as_of: datetime,
+    ) -> tuple[Decimal, ...]:
+        """What each of the last days before that of `as_of` cost, oldest first: those that every source has told of.
+
+        A day on which nothing is booked cost nothing: it lies between days that its sources have told of.
+        """
+        name, today = watched.budget.name, day_of(as_of).start
+        shared = (today, watched.sources, watched.budget.currency)
+        if shared not in self._told:
+            self._told[shared] = self._told_of(connection, watched, feeding, today)
+        return tuple(spent.get(name, _ZERO) for spent in self._told[shared])
+
+    def _told_of(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        feeding: Sequence[SourceState],
+        today: datetime,
+    ) -> list[Mapping[str, Decimal]]:
+        """Costs by budget of each complete day, the same for all budgets with these sources."""
+        totals = self._by_day(connection, today)
+        start = today - HISTORY * _DAY
+        for source in feeding:
+            key = (source.name, watched.budget.currency)
+            # Before its first charge an account did not exist; what is not filled in yet is not known.
+            first = next((day for day, known in totals.items() if key in known.sources), None)
+            if first is not None and source.filled_since is not None:
+                start = max(start, midnight(first), source.filled_since)
+        count = max(0, (today - start) // _DAY)
+        days = ((today - ago * _DAY).date() for ago in range(count, 0, -1))
+        return [totals[day].budgets if day in totals else {} for day in days]
+
+    def _forecast(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        days: tuple[Decimal, ...],
+        reading: Reading,
+        spend: Decimal,
+        as_of: datetime,
+    ) -> Forecast | None:
+        if len(days) < FEWEST:
+            return None
+        name, today = watched.budget.name, day_of(as_of).start
+        weekday = (today - _DAY).weekday()
+        known = self._trends.get(name)
+        if known is None or known[:2] != (days, weekday):
+            known = self._trends[name] = (days, weekday, trend(days, weekday))
+        if known[2] is None:
+            return None
+        of_today = self._by_day(connection, today).get(today.date())
+        so_far = of_today.budgets.get(name, _ZERO) if of_today else _ZERO
+        return forecast(known[2], spend, so_far, as_of, reading.period)
+
+    def _by_day(self, connection: sqlite3.Connection, today: datetime) -> dict[date, Totals]:
+        """Of the day that starts at `today` and of those before that count."""
+        if today not in self._days:
+            self._days[today] = self._sums.by_day(connection, today - HISTORY * _DAY, today + _DAY)
+        return self._days[today]
+
+    def _burn_rates(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        reading: Reading,
+        as_of: datetime,
+        feeding: Sequence[SourceState],
+    ) -> Mapping[timedelta, Decimal]:
+        asked = {window for threshold in watched.budget.thresholds for window in threshold.over}
+        if not asked:
+            return {}
+        since = [source.filled_since for source in feeding if source.data_as_of is not None]
+        filled = max((instant for instant in since if instant is not None), default=None)
+        covered = [window for window in asked if filled is not None and as_of - window >= filled]
+        if not covered or None in since:
+            return {}
+        stretch = Period(as_of - max(covered), as_of)
+        name, amount = watched.budget.name, watched.budget.amount
+        basis = (stretch, tuple(sorted(covered)), self._marked(connection, stretch), amount, reading.period)
+        known = self._rates.get(name)
+        if known is None or known[0] != basis:
+            numbers = self._sums.series_of(watched)
+            found = list(charges.charges_over(connection, numbers, stretch, LONGEST_CHARGE))
+            rates = {
+                window: burn_rate(
+                    spend_within(found, to_micros(as_of - window), to_micros(as_of)), window, amount, reading.period
+                )
+                for window in covered
+            }
+            known = self._rates[name] = (basis, rates)
+        return known[1]
+
+    def _marked(self, connection: sqlite3.Connection, stretch: Period) -> tuple[Bucket, ...]:
+        """What changes when a charge does that may reach into the stretch."""
+        if stretch not in self._marks:
+            first = day_of(stretch.start - LONGEST_CHARGE).start
+            self._marks[stretch] = tuple(buckets(connection, first, stretch.end, by_day=True))
+        return self._marks[stretch]

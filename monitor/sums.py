@@ -1,0 +1,79 @@
+"""What each budget spent, by UTC day and month: kept between turns, so that only what has changed is summed again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from alarms.model import Period
+from alarms.money import EXACT
+from monitor.model import Series
+from monitor.readings import Counted, Totals, WatchedBudget
+from monitor.store.rollup import Bucket, buckets, rows_of
+from monitor.store.rows import CorruptRowError, from_day_number
+
+
+class Sums:
+    """Sums of a ledger, for one config. Call `prepare` before each evaluation.
+
+    Rows that are remembered were verified when they were read; what changes in the store shows in its tallies.
+    """
+
+    def __init__(self) -> None:
+        self._counted = Counted((), {})
+        self._watched: list[tuple[object, ...]] = []
+        self._series = 0
+        self._now: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
+        self._before: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
+
+    def prepare(self, watched: Sequence[WatchedBudget], series: Mapping[int, Series]) -> None:
+        """Take in who counts what now, and forget what the last evaluation did not ask for."""
+        self._before, self._now = self._now, {}
+        asked = [(one.budget.name, one.scope, one.sources, one.budget.currency) for one in watched]
+        if asked != self._watched:
+            self._before = {}
+        elif len(series) == self._series:  # a series is never changed nor taken away
+            return
+        self._watched, self._series = list(asked), len(series)
+        self._counted = Counted(watched, series)
+
+    def total(self, connection: sqlite3.Connection, period: Period) -> Totals:
+        """Of the UTC days that start in the period."""
+        parts = [self._totals(connection, bucket) for bucket in buckets(connection, period.start, period.end)]
+        return parts[0] if len(parts) == 1 else _added(parts)
+
+    def by_day(self, connection: sqlite3.Connection, since: datetime, until: datetime) -> dict[date, Totals]:
+        """Of each UTC day that starts in [since, until); days before the first and after the last known are absent."""
+        found = buckets(connection, since, until, by_day=True)
+        return {from_day_number(bucket.number): self._totals(connection, bucket) for bucket in found}
+
+    def series_of(self, watched: WatchedBudget) -> Sequence[int]:
+        """The numbers of the series that a budget counts."""
+        return self._counted.series_of(watched)
+
+    def _totals(self, connection: sqlite3.Connection, bucket: Bucket) -> Totals:
+        key = (bucket.month, bucket.number)
+        for memory in (self._now, self._before):
+            known = memory.get(key)
+            if known is not None and known[0] == bucket:
+                self._now[key] = known
+                return known[1]
+        rows = rows_of(connection, bucket)
+        try:
+            totals = self._counted.totals((row[1], Decimal(row[2])) for row in rows)
+        except KeyError as error:
+            raise CorruptRowError("series", f"id={error.args[0]}") from error
+        self._now[key] = (bucket, totals)
+        return totals
+
+
+def _added(parts: Iterable[Totals]) -> Totals:
+    sums: dict[str, Decimal] = {}
+    sources: frozenset[tuple[str, str]] = frozenset()
+    for part in parts:
+        sources |= part.sources
+        for name, amount in part.budgets.items():
+            sums[name] = EXACT.add(sums[name], amount) if name in sums else amount
+    return Totals(sums, sources)
