@@ -46,7 +46,7 @@ def main(config_path: Path, state: Path, start: datetime, days: int, turn: timed
 
 
 def all_delivered(app: App) -> bool:
-    return all(app._outbox.oldest_owed(receiver.name) is None for receiver in app.config.receivers)
+    return all(not app._outbox.owed(receiver.name) for receiver in app.config.receivers)
 
 
 def until(happened: Callable[[], bool], what: str) -> int:

@@ -115,7 +115,7 @@ class World:
 
     def messages(self) -> list[tuple[Kind, str, Reason]]:
         outbox, found = StoredOutbox(self.store), []
-        while (delivery := outbox.oldest_owed("oncall")) is not None:
+        while (delivery := next(iter(outbox.owed("oncall")), None)) is not None:
             said = delivery.notification.facts
             found.append((said.kind, said.at or said.title, said.reason))
             outbox.sent(delivery, Receipt(), delivery.notification.created_at)
