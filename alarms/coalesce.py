@@ -18,6 +18,8 @@ def merged(old: Notification, new: Notification) -> Notification | None:
 
     Both are about one alarm, `old` was made first. The result has the id of `new`.
     """
+    if new.facts.kind is Kind.SUMMARY:  # of what stands now nobody needs yesterday's
+        return new
     if old.stay == new.stay:
         facts = _of_one_stay(old.facts, new.facts, new.created_at)
     else:
@@ -47,7 +49,8 @@ def unprepared(notification: Notification) -> Notification:
 
 def as_made(facts: Facts, kind: Kind) -> Facts:
     """The facts without what they say to one receiver alone. `kind`: as the message was made."""
-    reason = Reason.STILL_OVER if kind is Kind.REPEAT and facts.reason is not Reason.FAULT else facts.reason
+    own = (Reason.FAULT, Reason.SILENCE_OVER)
+    reason = Reason.STILL_OVER if kind is Kind.REPEAT and facts.reason not in own else facts.reason
     return replace(facts, kind=kind, reason=reason, over_until=None, over_spend=None, missed=0, missed_since=None)
 
 
@@ -65,6 +68,7 @@ def _of_one_stay(old: Facts, new: Facts, made_at: datetime) -> Facts | None:
         missed_since=old.missed_since,
     )
     if new.kind is Kind.REPEAT:
+        new = replace(new, silenced_until=old.silenced_until or new.silenced_until, detail=old.detail or new.detail)
         return replace(new, kind=old.kind, reason=old.reason)
     if old.kind is Kind.REPEAT:  # it knows that it fires: the all-clear needs no explanation
         return new

@@ -1,7 +1,8 @@
 """Which of the messages that a receiver is owed goes out next, and many of them as one. Pure.
 
 What burns comes before what is over, critical before warning, the newest first: after an outage people see first how
-things stand now. Messages of one turn keep their order, and so do those about one alarm.
+things stand now. Messages of one turn keep their order, and so do those about one alarm. A summary is no alarm: it is
+never part of a digest, and comes last.
 """
 
 from __future__ import annotations
@@ -67,14 +68,17 @@ def _groups(owed: Sequence[Delivery], *, one_by_one: bool) -> list[list[Delivery
     """
     alarms: dict[str, list[Delivery]] = {}
     digests: dict[str, list[Delivery]] = {}
+    summaries = [[delivery] for delivery in owed if delivery.notification.facts.kind is Kind.SUMMARY]
     for delivery in owed:
+        if delivery.notification.facts.kind is Kind.SUMMARY:
+            continue
         if delivery.digest and not one_by_one:
             digests.setdefault(delivery.digest, []).append(delivery)
         else:
             alarms.setdefault(delivery.notification.alarm, []).append(delivery)
     if len(alarms) > MOST_ALONE and not one_by_one:
-        return [*digests.values(), [delivery for group in alarms.values() for delivery in group]]
-    return [*digests.values(), *alarms.values()]
+        return [*digests.values(), *summaries, [delivery for group in alarms.values() for delivery in group]]
+    return [*digests.values(), *alarms.values(), *summaries]
 
 
 def _is_one_alarm(group: Sequence[Delivery]) -> bool:
@@ -86,6 +90,8 @@ def _urgency(group: Sequence[Delivery]) -> tuple[int, datetime]:
 
 
 def _loudness(notification: Notification) -> tuple[int, datetime]:
+    if notification.facts.kind is Kind.SUMMARY:
+        return (-1, notification.created_at)
     return (notification.facts.severity.rank if _fires(notification) else 0, notification.created_at)
 
 

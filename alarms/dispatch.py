@@ -16,7 +16,7 @@ from functools import partial
 
 from alarms import digest
 from alarms.errors import OutboxError, PermanentError, TemporaryError
-from alarms.model import Delivery, Notification, Receipt, Severity
+from alarms.model import Delivery, Kind, Notification, Receipt, Severity
 from alarms.ports import Notifier, Outbox
 from alarms.sending import PACE_S, Attempt, InTurn, Lane, Pace, delay
 
@@ -263,6 +263,8 @@ class Dispatcher:
         return [name for name in others if self._wants(name, notification.facts.severity)] or others
 
     def _not_addressed(self, notification: Notification) -> list[str]:
+        if notification.facts.kind is Kind.SUMMARY:
+            return []  # the others have their own, or want none
         return sorted(self._lanes.keys() - self._outbox.addressed(notification.id))
 
     def _wants(self, receiver: str, severity: Severity) -> bool:

@@ -39,7 +39,7 @@ class Evaluation:
     @property
     def height(self) -> tuple[int, int, Decimal]:
         """Orders the levels of a budget: by severity, then by what is compared, then by limit."""
-        return (self.threshold.severity.rank, _RANK[self.threshold.on], self.limit)
+        return height_of(self.threshold, self.limit)
 
 
 def evaluate(budget: Budget, threshold: Threshold, reading: Reading) -> Evaluation:
@@ -70,3 +70,8 @@ def measured(threshold: Threshold, reading: Reading) -> Decimal | None:
         known = [rate for rate in rates if rate is not None]
         return min(known) if known and len(known) == len(rates) else None
     return reading.spend
+
+
+def height_of(threshold: Threshold, limit: Decimal) -> tuple[int, int, Decimal]:
+    """See `Evaluation.height`; `limit` is that of the threshold."""
+    return (threshold.severity.rank, _RANK[threshold.on], limit)

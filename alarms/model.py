@@ -9,6 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from alarms.money import EXACT
+from alarms.terms import DeliveryState as DeliveryState  # noqa: PLC0414  # everybody has all words from here
+from alarms.terms import Kind as Kind  # noqa: PLC0414  # the same
+from alarms.terms import On as On  # noqa: PLC0414  # the same
+from alarms.terms import Reason as Reason  # noqa: PLC0414  # the same
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,41 +52,6 @@ class DataStatus(StrEnum):
 
     OK = "OK"
     NO_DATA = "NO_DATA"
-
-
-class Reason(StrEnum):
-    """Why something was decided: reaches the message, the log and the store."""
-
-    CROSSED = "crossed"
-    ALREADY_OVER = "already_over"
-    LATE_CHARGES = "late_charges"
-    STILL_OVER = "still_over"
-    RESTATED_BELOW = "restated_below"
-    STAYED_BELOW = "stayed_below"
-    LIMIT_RAISED = "limit_raised"
-    PERIOD_ENDED = "period_ended"
-    BUDGET_REMOVED = "budget_removed"
-    FAULT = "fault"
-    FAULT_OVER = "fault_over"
-    DIGEST = "digest"
-    TEST = "test"
-
-
-class On(StrEnum):
-    """What a threshold compares: what was spent, what will have been at the period's end, or how fast it goes."""
-
-    ACTUAL = "actual"
-    FORECAST = "forecast"
-    BURN_RATE = "burn_rate"
-
-
-class Kind(StrEnum):
-    """What a notification says."""
-
-    FIRING = "FIRING"
-    REPEAT = "REPEAT"
-    RESOLVED = "RESOLVED"
-    TEST = "TEST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +158,9 @@ class Alarm:
     """The stored state of one alarm.
 
     `episode`: stable id of the present or last stay above the limit ("" before the first). `sequence`: number of the
-    last message of this level in this episode. `last_told`: when it was enqueued. `told_spend`: what it said.
-    `calm_since`: it fires, but has been well below its limit since then (thresholds on estimates alone).
+    last message of this level in this episode. `last_told`: when it was enqueued, None as long as a silence holds it
+    back. `told_spend`: what it said, or would have said. `calm_since`: it fires, but has been well below its limit
+    since then (thresholds on estimates alone).
     """
 
     key: AlarmKey
@@ -227,6 +197,8 @@ class Facts:
     over; it lasted from `first_detected` to then, at `over_spend` when last seen. `missed`: how often it was over and
     back before, the first time at `missed_since`, without this receiver having heard. `held`: what a digest lists, the
     loudest first; a digest is made when it is sent and never stored.
+    `silenced_until`: when the silence ended that held this back. `sections`: those of a summary, each a heading with
+    its lines.
     """
 
     kind: Kind
@@ -259,6 +231,8 @@ class Facts:
     held: tuple[Notification, ...] = ()
     forecast: Forecast | None = None
     burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
+    silenced_until: datetime | None = None
+    sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,19 +264,6 @@ class Notification:
             return self.stay
         start = "" if self.facts.period is None else self.facts.period.start.isoformat()
         return "\x1f".join((subject, start, self.stay.rpartition("/")[2]))
-
-
-class DeliveryState(StrEnum):
-    """DUE: owed. SENDING: being sent, or it was when the process died. DEAD: refused for good.
-
-    REPLACED: never sent, since a newer message to the same receiver about the same alarm says it as well.
-    """
-
-    DUE = "DUE"
-    SENDING = "SENDING"
-    SENT = "SENT"
-    DEAD = "DEAD"
-    REPLACED = "REPLACED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms import estimates
-from alarms.model import Facts, Kind, Notification, On, Period, Reason
+from alarms.model import Facts, Kind, Notification, On, Reason
 from alarms.money import DISPLAY, EXACT, for_people
+from alarms.periods import period_text
 from alarms.rendered import Line as Line  # noqa: PLC0414  # notifiers have both from here
 from alarms.rendered import Rendered as Rendered  # noqa: PLC0414  # the same
+from alarms.rendered import Section
 from alarms.words import clean, duration_text, instant_text, to_ascii
 
 # SNS: "up to 100 characters"; alertmanager#2829 and others met the refusal at 100.
@@ -31,6 +33,7 @@ _WHY = {
     Reason.ALREADY_OVER: "it was already over when the monitor first looked",
     Reason.LATE_CHARGES: "charges that arrived after the period's end took it over",
     Reason.STILL_OVER: "it is still over; this is the repeat you asked for",
+    Reason.SILENCE_OVER: "it was silenced{until}, and is still over",
     Reason.RESTATED_BELOW: "the cloud corrected its charges downwards",
     Reason.STAYED_BELOW: "it has stayed clearly below its limit for a day",
     Reason.LIMIT_RAISED: "the limit was raised",
@@ -39,6 +42,7 @@ _WHY = {
     Reason.FAULT: "the monitor itself has a problem",
     Reason.FAULT_OVER: "the problem is over",
     Reason.DIGEST: "so many alarms at once come as one message",
+    Reason.SUMMARY: "the digest you asked for",
     Reason.TEST: "sent by hand to see whether it arrives",
 }
 _STANDS = {
@@ -68,6 +72,7 @@ def render(notification: Notification, *, now: datetime, timezone: tzinfo = UTC)
         see=tuple(_see(facts)),
         id=clean(notification.id, 200),
         entries=tuple(_entry(each, notification, now, timezone) for each in facts.held),
+        sections=tuple(Section(heading, texts) for heading, texts in facts.sections),
     )
 
 
@@ -87,8 +92,8 @@ def _subject(notification: Notification) -> str:
 
 def _headline(facts: Facts, name: str) -> str:
     level = facts.severity.upper()
-    leads = {Kind.FIRING: level, Kind.REPEAT: f"STILL {level}", Kind.RESOLVED: "RESOLVED", Kind.TEST: "TEST"}
-    lead = f"WAS {level}" if _is_past(facts) else leads[facts.kind]
+    leads = {Kind.FIRING: level, Kind.REPEAT: f"STILL {level}", Kind.SUMMARY: "DIGEST"}
+    lead = f"WAS {level}" if _is_past(facts) else leads.get(facts.kind, facts.kind.value)
     if facts.budget is None:
         return f"{lead}: {clean(facts.title, _TITLE_LENGTH)}"
     stands = _STANDS.get(facts.reason, "no longer over {limit}") if facts.kind is Kind.RESOLVED else "over {limit}"
@@ -143,7 +148,7 @@ def _notes(notification: Notification) -> Iterator[str]:
 def _own_lines(facts: Facts) -> Iterator[Line]:
     if detail := clean(facts.detail, _DETAIL_LENGTH):
         yield Line("What", detail, foreign=True)
-    if facts.kind is not Kind.TEST:
+    if facts.kind not in (Kind.TEST, Kind.SUMMARY):
         yield Line("Severity", str(facts.severity))
         yield Line("Why", _WHY[facts.reason])
 
@@ -162,7 +167,7 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
             names = ", ".join(clean(name, _NAME_LENGTH) for name in facts.stale[:10])
             yield Line("Stale", f"{names}: too old to trust, so the true spend may be higher", foreign=True)
         yield Line("Change", _change(facts, timezone))
-    yield Line("Why", estimates.why(facts) or _why(facts))
+    yield Line("Why", estimates.why(facts) or _why(facts, timezone))
     if facts.also_over:
         yield Line("Also over", ", ".join(clean(limit, 30) for limit in facts.also_over[:10]))
     if detail := clean(facts.detail, _DETAIL_LENGTH):
@@ -170,10 +175,11 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
     yield Line("Budget", _budget(facts, now, timezone), foreign=True)
 
 
-def _why(facts: Facts) -> str:
+def _why(facts: Facts, timezone: tzinfo) -> str:
     if facts.kind is Kind.FIRING and facts.reason is Reason.STILL_OVER:
         return "it was over before and still is"
-    return _WHY[facts.reason]
+    until = "" if facts.silenced_until is None else f" until {instant_text(facts.silenced_until, timezone)}"
+    return _WHY[facts.reason].format(until=until)
 
 
 def _when_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Line]:
@@ -254,23 +260,7 @@ def _budget(facts: Facts, now: datetime, timezone: tzinfo) -> str:
     text = clean(facts.budget or "", _NAME_LENGTH)
     if facts.amount is not None:
         text += f", {for_people(facts.amount, facts.currency, beside=facts.spend)}"
-    return text if facts.period is None else f"{text} for {_period(facts.period, now, timezone)}"
-
-
-def _period(period: Period, now: datetime, timezone: tzinfo) -> str:
-    text = _period_name(period) or f"{instant_text(period.start, timezone)} to {instant_text(period.end, timezone)}"
-    return f"{text}, over" if now >= period.end else f"{text}, {duration_text(period.end - now)} left"
-
-
-def _period_name(period: Period) -> str:
-    """Whole UTC days and months have names; anything else is told by its ends."""
-    start, end = period.start.astimezone(UTC), period.end.astimezone(UTC)
-    if start.replace(hour=0, minute=0, second=0, microsecond=0) != start:
-        return ""
-    if end - start == timedelta(days=1):
-        return f"{start.day} {start:%B %Y} (UTC)"
-    next_month = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return f"{start:%B %Y} (UTC)" if start.day == 1 and end == next_month else ""
+    return text if facts.period is None else f"{text} for {period_text(facts.period, now, timezone)}"
 
 
 def _see(facts: Facts) -> Iterator[str]:

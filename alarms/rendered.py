@@ -19,10 +19,23 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """Some lines under a heading; what they say somebody else chose."""
+
+    heading: str
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The heading, and the lines indented below it."""
+        return "\n".join((f"{self.heading}:", *(f"  {line}" for line in self.lines)))
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """One message. `subject` is ASCII and at most 99 characters; `headline` is its full text; `see` are commands.
 
-    `entries`: what a digest lists, a line each, the loudest first.
+    `entries`: what a digest lists, a line each, the loudest first. `sections`: those of a summary.
     """
 
     subject: str
@@ -32,6 +45,7 @@ class Rendered:
     see: tuple[str, ...]
     id: str
     entries: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
 
     @property
     def short(self) -> str:
@@ -43,6 +57,7 @@ class Rendered:
         """All of it, as plain text."""
         parts = ["\n".join((self.headline, *self.notes)), "\n".join(self.listed(_LISTED_LENGTH))]
         parts.append("\n".join(f"{line.label}: {line.value}" for line in self.lines))
+        parts += [section.text for section in self.sections]
         if self.see:
             parts.append("\n".join(("See:", *(f"  {command}" for command in self.see))))
         parts.append(f"Id: {self.id}")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from alarms.slots import Schedule, parse_schedule
+
 _DURATION = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -37,6 +39,10 @@ def hours_text(duration: timedelta) -> str:
     return short_duration(duration) if rest or not hours else f"{hours}h"
 
 
+def _schedule(value: Any) -> Schedule:
+    return parse_schedule(value if isinstance(value, str) else "")
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
@@ -49,9 +55,13 @@ class StrictModel(BaseModel):
 
 
 class ReceiverSettings(StrictModel):
-    """The keys that every receiver has, whatever sends to it. `min_severity` None: told of everything."""
+    """The keys that every receiver has, whatever sends to it.
+
+    `min_severity` None: told of everything. `digest` None: no summary.
+    """
 
     name: str
     type: str
     min_severity: Literal["warning", "critical"] | None = None
     allow_private: bool = False
+    digest: Annotated[Schedule | None, BeforeValidator(_schedule)] = None

@@ -3,7 +3,8 @@
 The rules: one message per level, episode and receiver; a lower level does not repeat while a higher
 one fires; already over at first sight is one message; a missing reading keeps the state; at the period's end a firing
 alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING. What swings (a forecast, a burn rate) is over
-until it has stayed clearly below its limit for a day: however often it crosses meanwhile, that is one episode.
+until it has stayed clearly below its limit for a day: however often it crosses meanwhile, that is one episode. A
+silence holds messages back, never a state.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from alarms.model import (
     Reason,
     Transition,
 )
+from alarms.silence import ALOUD, Quiet
 
 # Spend has the rhythm of a day: what was below its limit for less than that may be between two nightly jobs.
 CALM_FOR = timedelta(hours=24)
@@ -35,6 +37,8 @@ CALM_FOR = timedelta(hours=24)
 Told = Callable[[str, str], frozenset[str]]
 # (episode, level) -> what the last message about it said
 Said = Callable[[str, str], Facts | None]
+# When several levels have to be told at once for these reasons, a receiver hears of the highest.
+_HIGHEST_ALONE = (Reason.ALREADY_OVER, Reason.SILENCE_OVER)
 
 
 @dataclass(slots=True)
@@ -57,7 +61,8 @@ class Situation:
     """What `advance` needs to know beside the reading.
 
     `previous`: the stored alarms of this budget and period. `first_sight`: this budget has never been evaluated.
-    `current`: the reading's period is the running one, not one that is over and still filling up.
+    `current`: the reading's period is the running one, not one that is over and still filling up. `quiet`: what is not
+    told of this budget now.
     """
 
     previous: Mapping[AlarmKey, Alarm]
@@ -65,6 +70,7 @@ class Situation:
     told: Told
     first_sight: bool = False
     current: bool = True
+    quiet: Quiet = ALOUD
 
 
 def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
@@ -73,7 +79,7 @@ def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
     evaluations = sorted(
         (evaluate(budget, t, reading) for t in budget.thresholds), key=lambda e: e.height, reverse=True
     )
-    informed: set[str] = set()  # at first sight each receiver hears of the highest level alone
+    informed: set[str] = set()  # at first sight, and after a silence, each receiver hears of the highest level alone
     higher_fires = False
     for evaluation in evaluations:
         alarm = _known(evaluation, reading, situation)
@@ -83,10 +89,12 @@ def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
         alarm, reason = _decide(alarm, evaluation, reading, situation)
         if reason is not None:
             step.transitions.append(_transition(alarm, before, reason, situation.now))
+        due = not higher_fires and _repeat_is_due(budget, alarm, situation.now)
+        reason = reason or situation.quiet.why_again(alarm, higher_fires=higher_fires, due=due)
+        if reason is not None and situation.quiet.silenced and alarm.status is AlarmStatus.FIRING:
+            alarm = replace(alarm, told_spend=reading.spend)
+        elif reason is not None:
             step.notifications += _announce(budget, evaluation, alarm, reading, reason, situation, informed)
-            alarm = _noted(alarm, reading, situation.now)
-        elif alarm.status is AlarmStatus.FIRING and not higher_fires and _repeat_is_due(budget, alarm, situation.now):
-            step.notifications += _announce(budget, evaluation, alarm, reading, Reason.STILL_OVER, situation, informed)
             alarm = _noted(alarm, reading, situation.now)
         higher_fires = higher_fires or alarm.status is AlarmStatus.FIRING
         step.alarms.append(alarm)
@@ -208,13 +216,14 @@ def _announce(
     """The messages of one change or repeat. `alarm` is the new state, not yet counted as told."""
     threshold = evaluation.threshold
     receivers = frozenset(budget.receivers if threshold.receivers is None else threshold.receivers)
-    kind = Kind.REPEAT if reason is Reason.STILL_OVER else Kind.FIRING
+    kind = Kind.FIRING if alarm.last_told is None else Kind.REPEAT
     if alarm.status is not AlarmStatus.FIRING:
         kind = Kind.RESOLVED
         receivers = situation.told(alarm.episode, alarm.key.level) if alarm.episode else frozenset()
-    elif reason is Reason.ALREADY_OVER:
-        receivers -= informed
+    else:
+        receivers -= informed if reason in _HIGHEST_ALONE else frozenset()
         informed |= receivers
+    ended = situation.quiet.ended if reason is Reason.SILENCE_OVER else None
     facts = Facts(
         kind=kind,
         severity=alarm.key.severity,
@@ -238,6 +247,8 @@ def _announce(
         first_detected=alarm.first_detected,
         forecast=reading.forecast,
         burn_rates=dict(reading.burn_rates),
+        detail="" if ended is None else ended.words,
+        silenced_until=None if ended is None else ended.until,
     )
     return _addressed(replace(alarm, sequence=alarm.sequence + 1), facts, receivers, situation.now)
 
@@ -254,10 +265,10 @@ def _transition(after: Alarm, before: AlarmStatus, reason: Reason, now: datetime
 
 
 def _name_the_others(step: Step, evaluations: list[Evaluation]) -> None:
-    """At first sight the one message names the lower levels that are over as well."""
+    """The one message of several levels names those that are over as well."""
     over = [e for e in evaluations if e.over]
     for index, notification in enumerate(step.notifications):
         facts = notification.facts
-        if facts.reason is Reason.ALREADY_OVER:
+        if facts.reason in _HIGHEST_ALONE:
             others = tuple(limit_text(e.key.on, e.key.at) for e in over if (e.key.on, e.key.at) != (facts.on, facts.at))
             step.notifications[index] = replace(notification, facts=replace(facts, also_over=others))

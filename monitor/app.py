@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from alarms import registry as receivers_registry
@@ -20,7 +21,9 @@ from alarms.errors import OutsideError
 from alarms.faults import Fault
 from alarms.model import DeliveryState, Severity
 from alarms.ports import Notifier
+from monitor import control, orders
 from monitor import registry as sources_registry
+from monitor.appointments import Appointments
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.cycle import Cycle, TurnReport
@@ -56,6 +59,9 @@ class App:
         self._one_at_a_time = threading.Lock()
         self._publishing = threading.Lock()
         self._stopped = False
+        self._control: control.Server | None = None
+        # What is wrong with the monitor beside what it sees itself, as of the last turn.
+        self._noted: tuple[Fault, ...] = ()
         self._wire(config)
 
     def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
@@ -67,8 +73,9 @@ class App:
             if self._stopped:
                 return TurnReport(now)
             self.resting = False
+            self._noted = tuple(faults)
             try:
-                report = self._disk.bear(now, partial(self._turn, now, faults, everything=everything))
+                report = self._disk.bear(now, partial(self._turn, now, everything=everything))
             finally:
                 self.resting = True
             self.write_status()
@@ -76,17 +83,42 @@ class App:
 
     def tell(self, now: datetime, faults: Sequence[Fault]) -> None:
         """Tell people of faults at once: the turn that should may be what fails. Raises StoreError."""
+        self._noted = (*self._noted, *faults)
         self._cycle.tell(now, faults)
 
     def back_up(self) -> None:
         """Make a backup of the store if the last one is a day old; what keeps from it is told with the next turn."""
         self._disk.back_up(self._clock.now())
 
-    def _turn(self, now: datetime, faults: Sequence[Fault], *, everything: bool) -> TurnReport:
-        def all_faults() -> list[Fault]:
-            return [*faults, *self._faults(), *self._disk.faults(now)]
+    def keep_appointments(self) -> None:
+        """What has its own time and need not wait for the next turn; while one runs it does that itself."""
+        if not self._one_at_a_time.acquire(blocking=False):
+            return
+        try:
+            now = self._clock.now()
+            if self._stopped or self._appointments.keep(now, self._all_faults(now)) is None:
+                return
+            self._dispatcher.wake()
+            self.write_status()
+        finally:
+            self._one_at_a_time.release()
 
-        return self._cycle.turn(now, all_faults, everything=everything)
+    def obey(self, command: str, arguments: Mapping[str, Any], by: str) -> str:
+        """Do what a person wants; what to say to them. Waits for no turn. Raises UserError."""
+        said = orders.obey(self._store, self.config, orders.Order(command, arguments, by, self._clock.now()))
+        log.info("Told by a person. command=%s by=%s answer=%s", command, by, said)
+        self.write_status()
+        return said
+
+    def _turn(self, now: datetime, *, everything: bool) -> TurnReport:
+        report = self._cycle.turn(now, partial(self._all_faults, now), everything=everything)
+        digests = self._appointments.keep(now, self._all_faults(now)) or []
+        report.notifications += [(digest.id, digest.receiver) for digest in digests]
+        self._dispatcher.wake()
+        return report
+
+    def _all_faults(self, now: datetime) -> list[Fault]:
+        return [*self._noted, *self._faults(), *self._disk.faults(now)]
 
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
@@ -135,6 +167,15 @@ class App:
         """Whether everything that sends is there."""
         return self._dispatcher.alive
 
+    def listen(self) -> None:
+        """Take commands at the control socket."""
+        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        try:
+            self._control = control.Server(Path(runtime or self._store.directory), self._store.directory, self.obey)
+        except OSError as error:
+            # The money is watched without it; silence and ack then say that the daemon does not answer.
+            log.error("No control socket: silence and ack will not work. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
+
     def deliver(self, report: TurnReport, limit: timedelta) -> list[tuple[str, str, DeliveryState]]:
         """Send what is owed and wait for it; how each message of that turn stands then, as (id, receiver, state)."""
         self._store.persist(self._outbox.recover)
@@ -148,6 +189,8 @@ class App:
         `wall`: what the machine's clock says, for the next daemon; with it the store is marked as left in order.
         """
         self._stopped = True
+        if self._control is not None:
+            self._control.stop()
         self._disk.stop()
         self._cycle.stop()
         self._dispatcher.stop(limit)
@@ -200,6 +243,7 @@ class App:
             min_severity={r.name: Severity(r.min_severity) for r in config.receivers if r.min_severity},
             on_change=self.write_status,
         )
+        self._appointments = Appointments(config, self._store, self._outbox)
         self._cycle = Cycle(
             config, sources, self._store, self._outbox, changed=self._dispatcher.wake, progressed=self._note_progress
         )

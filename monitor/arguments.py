@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +18,7 @@ from monitor.errors import ExitCode, OutputError, UserError
 
 log = logging.getLogger(__name__)
 
-_LATER = ("plan", "compare", "prices", "alarms", "silence", "ack", "unsilence", "progress")
+_LATER = ("plan", "compare", "prices", "alarms", "progress")
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
@@ -27,6 +27,7 @@ _EXAMPLES = """examples:
   monitor status --nagios               one line, and exit code 0 1 2 3
   monitor spend --by service --since 2026-11-01
   monitor notify oncall                 does a message arrive?
+  monitor silence training --for 4h     no paging for a while
 
 Exit codes, but for status, are those of sysexits(3): 64 usage, 65 data,
 69 unavailable, 75 try again later (also: another daemon is running),
@@ -117,6 +118,22 @@ def _add_what_acts(commands: _Commands) -> None:
     notify = commands.add("notify", functions.notify, "a test message through one receiver", "oncall")
     notify.add_argument("receiver", metavar="RECEIVER", help="its name in the config")
 
+    _add_quiet(commands)
+
+
+def _add_quiet(commands: _Commands) -> None:
+    text = "no paging about a budget for a while; status still tells"
+    silence = commands.add("silence", functions.tell, text, 'training --for 4h --why "load test"')
+    silence.add_argument(
+        "--for", dest="duration", required=True, type=_duration, metavar="DURATION", help="30d at most"
+    )
+    silence.add_argument("--why", default="", metavar="TEXT", help="for those who read the status")
+    text = "no repeats about a budget until its level changes; status still tells"
+    ack = commands.add("ack", functions.tell, text, "training")
+    unsilence = commands.add("unsilence", functions.tell, "end silence and ack of a budget", "training")
+    for command in (silence, ack, unsilence):
+        command.add_argument("budget", metavar="BUDGET", help="its name; of those made by `each`, one or all of them")
+
 
 def _add_what_tells(commands: _Commands) -> None:
     # For the help alone: `monitor.cli` runs it, by a faster way.
@@ -153,6 +170,15 @@ def _instant(text: str) -> datetime:
         return from_text(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-23 or 2026-11-23T18:00:00Z") from None
+
+
+def _duration(text: str) -> timedelta:
+    from alarms.settings import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _unheard(error: Exception) -> int:

@@ -8,10 +8,10 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitor.clock import FixedClock, SystemClock, to_text
-from monitor.errors import ExitCode, OutputError, UserError
+from monitor.errors import ExitCode, OutputError, StoreError, UserError
 
 if TYPE_CHECKING:
     from alarms.model import Notification
@@ -138,6 +138,39 @@ def notify(options: argparse.Namespace) -> int:
     receipt = notifier.send(_test_message(name, clock))
     _say(f"accepted by {name}" + (f"; refused for {', '.join(receipt.refused)}" if receipt.refused else ""))
     return ExitCode.UNAVAILABLE if receipt.refused else ExitCode.OK
+
+
+def tell(options: argparse.Namespace) -> int:
+    """Silence, ack, unsilence: by the daemon if one runs, else by ourselves."""
+    from monitor import control
+
+    arguments: dict[str, Any] = {"budget": options.budget}
+    if options.command == "silence":
+        arguments |= {"for_s": options.duration // timedelta(seconds=1), "why": options.why}
+    state_dir = _state_dir(options)
+    said = control.ask(state_dir, options.command, arguments)
+    if said is None:
+        said = _do_without_daemon(options, state_dir, arguments)
+    _say(said)
+    return ExitCode.OK
+
+
+def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: dict[str, Any]) -> str:
+    from monitor import control, orders
+    from monitor.store import facts
+
+    with orders.open_existing(state_dir) as store:
+        config = _config(options)
+        order = orders.Order(options.command, arguments, control.person(), SystemClock().now())
+        said = orders.obey(store, config, order)
+        with store.read() as connection:
+            document = facts.read_facts(connection)
+        try:
+            if document is not None:
+                facts.publish(state_dir, document)
+        except StoreError as error:  # it is done and stored; the next turn writes that file again
+            sys.stderr.write(f"monitor: {error}\n")
+    return said
 
 
 def _test_message(receiver: str, clock: SystemClock) -> Notification:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # How often the daemon looks at itself when systemd does not say: a third of what systemd waits, else this.
 _LOOK_S = 15.0
+# A silence ends and a digest comes within this much of its time, however rare turns are.
+_APPOINTMENTS_S = 10.0
 # A turn is slow, not hung, as long as something arrives: a source is given up on after 90 s of silence.
 _PROGRESS_LIMIT_S = 150.0
 # How often it is looked at whether a daily backup is due; the first time a while after the start.
@@ -53,7 +55,9 @@ class Daemon:
         look = min(_LOOK_S, (systemd.watchdog_seconds() or _LOOK_S * 3) / 3)
         self._schedule.every(look, self._look, "look")
         self._schedule.every(_BACKUP_LOOK_S, self._app.back_up, "backup")
+        self._schedule.every(_APPOINTMENTS_S, self._app.keep_appointments, "appointments")
         self._schedule.start()
+        self._app.listen()
         systemd.notify(READY="1", STATUS="first turn under way")
         log.info("Watching. sources=%d budgets=%d", len(self._app.config.sources), len(self._app.config.budgets))
         while signals.wait() == signal.SIGHUP:

@@ -13,6 +13,7 @@ from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
 from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
+from alarms.silence import Silence, Silences
 from alarms.state import Situation, Step, Told, advance, retire
 from monitor import facts_document
 from monitor.clock import from_text
@@ -23,10 +24,11 @@ from monitor.outlook import Outlook
 from monitor.period import period_of
 from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, charges, facts, mended
+from monitor.store import alarm_states, charges, facts, mended, silences
 from monitor.store.facts import SourceClock
 from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
+from monitor.store.quieting import hold_back
 from monitor.sums import Sums
 
 Json = dict[str, Any]
@@ -49,6 +51,7 @@ class _Scene:
     newest: Mapping[str, datetime]
     stored: dict[AlarmKey, Alarm]
     totals: dict[Period, Totals]
+    silences: Silences
 
     def told(self, episode: str, level: str) -> frozenset[str]:
         """Who was sent the FIRING of a level in an episode."""
@@ -98,7 +101,9 @@ class Evaluator:
         changed = [alarm for alarm in step.alarms if scene.stored.get(alarm.key) != alarm]
         alarm_states.save(tx, changed, step.transitions)
         self._outbox.add(step.notifications)
-        facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults), ensure_ascii=False))
+        still = scene.silences.still(step.alarms)
+        silences.keep(tx, still)
+        facts.write_facts(tx, json.dumps(self._document(scene, budgets, faults, still), ensure_ascii=False))
         return step
 
     def tell(self, tx: sqlite3.Connection, now: datetime, faults: Sequence[Fault]) -> None:
@@ -110,6 +115,8 @@ class Evaluator:
         self._outbox.add(step.notifications)
 
     def _look(self, tx: sqlite3.Connection, now: datetime, awaited: Collection[str]) -> _Scene:
+        quiet = Silences(silences.load(tx), now)
+        hold_back(tx, self._outbox, quiet)
         clocks = facts.read_clocks(tx)
         month = f"{now:%Y-%m}"
         sources = [
@@ -141,6 +148,7 @@ class Evaluator:
             newest=alarm_states.newest_periods(tx),
             stored=stored,
             totals={},
+            silences=quiet,
         )
 
     def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
@@ -196,6 +204,7 @@ class Evaluator:
             told=scene.told,
             first_sight=name not in scene.seen or scene.mended is not None,
             current=scene.now in period,
+            quiet=scene.silences.of(name),
         )
         return advance(watched.budget, result, situation)
 
@@ -227,7 +236,7 @@ class Evaluator:
     def _hears(self, receiver: str, severity: Severity) -> bool:
         return self._admitted[receiver] <= severity.rank
 
-    def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault]) -> Json:
+    def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault], still: Iterable[Silence]) -> Json:
         since = alarm_states.load_open(scene.tx)
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
         return facts_document.document(
@@ -239,6 +248,7 @@ class Evaluator:
             budgets=budgets,
             health=[facts_document.health_facts(since[fault.key], fault.detail) for fault in faults],
             receivers=[facts_document.receiver_facts(r.name, owed.get(r.name)) for r in self._config.receivers],
+            silences=[facts_document.silence_facts(silence) for silence in still],
         )
 
 

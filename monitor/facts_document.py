@@ -13,6 +13,7 @@ from typing import Any
 from alarms.model import Alarm, AlarmStatus, Reading
 from alarms.money import plain
 from alarms.settings import hours_text
+from alarms.silence import Silence
 from monitor import __version__
 from monitor.clock import to_text
 from monitor.model import ApiUse
@@ -106,6 +107,18 @@ def receiver_facts(name: str, state: ReceiverState | None) -> dict[str, Any]:
     }
 
 
+def silence_facts(silence: Silence) -> dict[str, Any]:
+    """One entry of `silences`; `until` null: an ack, which lasts until the level changes."""
+    return {
+        "budget": silence.budget,
+        "kind": silence.kind.value,
+        "since": to_text(silence.since),
+        "until": _text(silence.until),
+        "by": silence.by,
+        "why": silence.why,
+    }
+
+
 def document(
     *,
     now: datetime,
@@ -116,6 +129,7 @@ def document(
     budgets: list[dict[str, Any]],
     health: list[dict[str, Any]],
     receivers: list[dict[str, Any]],
+    silences: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The whole, schema 1."""
     return {
@@ -129,6 +143,7 @@ def document(
         "budgets": budgets,
         "health": health,
         "receivers": receivers,
+        "silences": silences,
         "native": [],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from alarms.errors import OutsideError, PermanentError, TemporaryError
 from alarms.model import Facts, Kind, Notification, Receipt, Severity
 from alarms.ports import Notifier
 from alarms.render import Line, Rendered, render
+from alarms.rendered import Section
 from alarms.secrets import SecretField
 from alarms.settings import ReceiverSettings
 from alarms.words import clean
@@ -107,6 +108,7 @@ def payload(rendered: Rendered, facts: Facts) -> dict[str, Any]:
         blocks.append(SectionBlock(text=plain("\n".join(rendered.listed(_TEXT_LENGTH, _escaped_length)))))
     if rendered.lines:
         blocks.append(SectionBlock(fields=[_field(line) for line in rendered.lines[:_MOST_FIELDS]]))
+    blocks += [SectionBlock(text=plain(_fitting(section))) for section in rendered.sections]
     if rendered.see:
         blocks.append(SectionBlock(text=plain("\n".join(("See:", *rendered.see)))))
     blocks.append(ContextBlock(elements=[plain(f"Id: {rendered.id}")]))
@@ -128,11 +130,21 @@ def _field(line: Line) -> Any:
     return MarkdownTextObject(text=f"*{line.label}*\n{_escaped(line.value, _FIELD_LENGTH - 50)}", verbatim=True)
 
 
+def _fitting(section: Section) -> str:
+    """As many lines as Slack takes in one block."""
+    lines = section.lines
+    while lines and len(_all_escaped(replace(section, lines=lines).text)) > _TEXT_LENGTH:
+        lines = lines[:-1]
+    return replace(section, lines=lines).text
+
+
 def _mark(facts: Facts) -> str:
     if facts.kind is Kind.RESOLVED:
         return "\N{WHITE HEAVY CHECK MARK}"
     if facts.kind is Kind.TEST:
         return "\N{BELL}"
+    if facts.kind is Kind.SUMMARY:
+        return "\N{BAR CHART}"
     return "\N{LARGE RED CIRCLE}" if facts.severity is Severity.CRITICAL else "\N{LARGE ORANGE CIRCLE}"
 
 
@@ -142,11 +154,15 @@ def _escaped_length(text: str) -> int:
 
 def _escaped(text: str, length: int) -> str:
     """Escape what Slack gives a meaning to, and no more: it would show other entities as they are."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = _all_escaped(text)
     if len(escaped) <= length:
         return escaped
     # Cut before escaping, or an entity might be cut in two.
     return _escaped(clean(text, min(length, len(text) - max(1, (len(escaped) - length) // 5))), length)
+
+
+def _all_escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _target(settings: Settings, url: str) -> Target:

@@ -18,7 +18,7 @@ from alarms.clients.aws import AwsSettings, make_client, translated
 from alarms.clients.deadline import within
 from alarms.clients.http import Target, parse_target, require_public
 from alarms.errors import MissingExtraError
-from alarms.model import Notification, Receipt
+from alarms.model import Kind, Notification, Receipt
 from alarms.ports import Notifier
 from alarms.render import Rendered, render
 from alarms.settings import ReceiverSettings
@@ -142,7 +142,8 @@ def _attributes(notification: Notification) -> dict[str, str]:
     facts = notification.facts
     return {
         "budget": clean(facts.budget or "", 256),
-        "severity": str(facts.severity),
+        # A digest has none: whoever filters by it waits for alarms.
+        "severity": "" if facts.kind is Kind.SUMMARY else str(facts.severity),
         "kind": str(facts.kind),
         "id": clean(notification.id, 256),
     }

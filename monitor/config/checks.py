@@ -236,6 +236,7 @@ def _check_used(report: Report, monitor: MonitorTable, receivers: Sequence[Part]
     for draft in budgets:
         used.update(draft.config.receivers)
         used.update(name for threshold in draft.config.thresholds for name in threshold.receivers or ())
+    used.update(part.name for part in receivers if part.settings is not None and part.settings.digest)
     for part in receivers:
         if part.name and part.name not in used:
             report.warn(

@@ -12,7 +12,7 @@ TABLES = frozenset({"inventory", "plans", "local", "exchange"})
 SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
 SCOPE_KEYS = frozenset({"region", "run", "tag"})
-RECEIVER_KEYS = frozenset({"digest"})
+RECEIVER_KEYS: frozenset[str] = frozenset()
 BUDGET_KEYS = frozenset({"native", "manage"})
 BUDGET_VALUES = {
     "period": frozenset({"run"}),

@@ -66,9 +66,11 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
     sources = [
         parts.source_row(row, now) for row in facts.get("sources", []) if budget is None or row["name"] in feeding
     ]
+    silences = [row for row in facts.get("silences", []) if parts.is_quiet(row, now)]
     return {
         "sources": sources,
-        "budgets": [parts.budget_row(row, sources) for row in chosen],
+        "budgets": [parts.budget_row(row, sources, parts.quiet_text(row["name"], silences, now)) for row in chosen],
+        "silences": [row for row in silences if budget is None or parts.covers(row, budget)],
         "receivers": facts.get("receivers", []),
         "native": [row for row in facts.get("native", []) if budget in (None, row["budget"])],
         "health": [row for row in facts.get("health", []) if not _told_by_its_row(row, facts)],

@@ -98,8 +98,28 @@ def _how_old(row: dict[str, Any], now: datetime) -> str:
     return f"{word}: its data is {lasting(data_age(row, now))} old"
 
 
-def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]]) -> dict[str, Any]:
-    """A budget with its state, and the sources that make its figures doubtful."""
+def is_quiet(silence: dict[str, Any], now: datetime) -> bool:
+    """Whether a silence (or an ack, which has no end of its own) still holds."""
+    return silence["until"] is None or from_text(silence["until"]) > now
+
+
+def covers(silence: dict[str, Any], budget: str) -> bool:
+    """Whether it is about this budget: by its name, or by that of all that `each` has made."""
+    return silence["budget"] in (budget, budget.partition("/")[0])
+
+
+def quiet_text(budget: str, silences: list[dict[str, Any]], now: datetime) -> str:
+    """` (silenced until 04:00Z)`, ` (acknowledged)`; "" when its alarms are told."""
+    mine = [silence for silence in silences if covers(silence, budget)]
+    ends = [from_text(silence["until"]) for silence in mine if silence["until"] is not None]
+    if ends:
+        end = max(ends)
+        return f" (silenced until {end:%H:%M}Z)" if end - now < timedelta(days=1) else f" (silenced until {end:%b %d})"
+    return " (acknowledged)" if mine else ""
+
+
+def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
+    """A budget with its state, and the sources that make its figures doubtful. `quiet`: whether it is not told now."""
     feeding = [source for source in sources if source["name"] in budget["sources"]]
     partial = any(source["freshness"] is Freshness.PARTIAL for source in feeding)
     row = {
@@ -111,6 +131,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]]) -> dict[st
         "stale": [source["name"] for source in feeding if source["freshness"] in UNTRUSTED],
         "sources": budget["sources"],
         "alarms": budget["alarms"],
+        "quiet": quiet.strip(" ()"),
     }
     problems = [*budget_problems(row), *missing_data_problems(row)]
     return {**row, "state": worst(problem.state for problem in problems)}
@@ -162,11 +183,16 @@ def percent_used(row: dict[str, Any]) -> int | None:
 
 
 def used_text(row: dict[str, Any]) -> str:
-    """`training is at 85% of 1,000.00 USD`."""
+    """`training is at 85% of 1,000.00 USD`; after the name, if it is silenced, until when."""
     percent, amount = percent_used(row), money(row["amount"], row["currency"])
+    name = f"{row['name']}{_in_brackets(row)}"
     if percent is None:
-        return one_line(f"{row['name']}: not known, of {amount}")
-    return one_line(f"{row['name']} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}")
+        return one_line(f"{name}: not known, of {amount}")
+    return one_line(f"{name} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}")
+
+
+def _in_brackets(row: dict[str, Any]) -> str:
+    return f" ({row['quiet']})" if row["quiet"] else ""
 
 
 def money(text: str, currency: str, *, beside: str | None = None) -> str:
@@ -176,7 +202,7 @@ def money(text: str, currency: str, *, beside: str | None = None) -> str:
 
 
 def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
-    name, amount = row["name"], money(row["amount"], row["currency"])
+    name, amount = f"{row['name']}{_in_brackets(row)}", money(row["amount"], row["currency"])
     of_amount = f"{alarm['at']} of {amount}" if alarm["at"].endswith("%") else alarm["at"]
     percent = percent_used(row)
     if alarm.get("period_start") is not None:

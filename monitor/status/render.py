@@ -44,6 +44,9 @@ def render(status: dict[str, Any], *, colour: bool) -> str:
             _section("Budgets", [_budget(row, now) for row in budgets], colour=colour),
             _section("Sources", [_source(row, now) for row in status["sources"]], colour=colour),
             _section("Receivers", [_receiver(row, now) for row in status["receivers"]], colour=colour),
+            _section(
+                "Not told for now", [_silence(row, status["timezone"]) for row in status["silences"]], colour=colour
+            ),
             _section("Native alarms", [_native(row) for row in status["native"]], colour=colour),
             _daemon(status, now),
         ]
@@ -178,6 +181,13 @@ def _receiver(row: dict[str, Any], now: datetime) -> _Row:
     owed = f"; {row['undelivered']} not delivered" if row["undelivered"] else ""
     waiting = f", the oldest for {_age(row['oldest_due'], now)}" if row["oldest_due"] is not None else ""
     return _Row(row["state"], row["name"], f"{told}{owed}{waiting}", [row["error"]] if row["error"] else [])
+
+
+def _silence(row: dict[str, Any], timezone: str) -> _Row:
+    until = "the level changes" if row["until"] is None else _local(from_text(row["until"]), timezone)
+    details = [f"since {_local(from_text(row['since']), timezone)}, by {row['by']}"]
+    details += [f"why: {row['why']}"] if row["why"] else []
+    return _Row(row["kind"].upper(), row["budget"], f"until {until}", details)
 
 
 def _native(row: dict[str, Any]) -> _Row:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Alarm, AlarmKey, AlarmStatus, DataStatus, Severity, Transition
+from alarms.model import Alarm, AlarmKey, AlarmStatus, DataStatus, Reason, Severity, Transition
 from alarms.money import plain
 from monitor.store.rows import (
     Table,
@@ -61,6 +61,20 @@ def newest_periods(connection: sqlite3.Connection) -> dict[str, datetime]:
     """When the newest period began in which each budget was judged."""
     query = "SELECT subject, max(period_start) FROM alarm WHERE period_start >= 0 GROUP BY subject"
     return {subject: from_micros(start) for subject, start in connection.execute(query)}
+
+
+def fired_since(connection: sqlite3.Connection, since: datetime) -> list[Transition]:
+    """The alarms of budgets that began to fire after then, oldest first."""
+    condition = "WHERE happened_at > ? AND to_status = 'FIRING' AND period_start >= 0 ORDER BY id"
+    rows = connection.execute(_TRANSITION.select + condition, (to_micros(since),))
+    return [_to_transition(_TRANSITION.verified(row)) for row in rows]
+
+
+def untell(tx: sqlite3.Connection, messages: Collection[tuple[str, str]]) -> None:
+    """Alarms whose FIRING was taken back, each as (episode, level), count as not told."""
+    for alarm in load_open(tx).values():
+        if (alarm.episode, alarm.key.level) in messages:
+            save(tx, [replace(alarm, last_told=None)])
 
 
 def save(tx: sqlite3.Connection, alarms: Iterable[Alarm], transitions: Iterable[Transition] = ()) -> None:
@@ -122,12 +136,27 @@ def _transition_columns(transition: Transition) -> tuple[Value, ...]:
     )
 
 
+def _to_transition(row: tuple[Any, ...]) -> Transition:
+    _, subject, period_start, on, at, severity, from_status, to_status, reason, happened_at, episode = row
+    return Transition(
+        key=AlarmKey(subject, on, at, Severity(severity), _period_start(period_start)),
+        from_status=AlarmStatus(from_status),
+        to_status=AlarmStatus(to_status),
+        reason=Reason(reason),
+        at=from_micros(happened_at),
+        episode=episode,
+    )
+
+
+def _period_start(micros: int) -> datetime | None:
+    return None if micros == _NO_PERIOD else from_micros(micros)
+
+
 def _to_alarm(row: tuple[Any, ...]) -> Alarm:
     subject, period_start, on, at, severity, status, data, since, episode, sequence, *rest = row
     first_detected, last_told, told_spend, period_end, calm_since = rest
-    start = None if period_start == _NO_PERIOD else from_micros_or_none(period_start)
     return Alarm(
-        key=AlarmKey(subject, on, at, Severity(severity), start),
+        key=AlarmKey(subject, on, at, Severity(severity), _period_start(period_start)),
         status=AlarmStatus(status),
         data=DataStatus(data),
         since=from_micros_or_none(since),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -150,6 +150,15 @@ class StoredOutbox:
         with self._store.transaction() as tx:
             for notification in notifications:
                 owe(tx, notification)
+
+    def withdraw(self, unwanted: Callable[[Notification], bool]) -> list[Notification]:
+        """Take back what nobody has accepted and nobody is to get for now; one that is being sent is let go."""
+        with self._store.transaction() as tx:
+            waiting = select(tx, "WHERE state <> 'SENT' AND state IN ('DUE', 'DEAD') AND kind IN ('FIRING', 'REPEAT')")
+            rows = [row for row in waiting if unwanted(row.notification())]
+            for row in rows:
+                write(tx, replace(row, state=DeliveryState.REPLACED))
+        return [row.notification() for row in rows]
 
     def retire(self, configured: Collection[str]) -> None:
         """Receivers that are no longer configured owe nothing and are forgotten; what only they had is unheard then."""

@@ -49,6 +49,8 @@ def to_payload(facts: Facts) -> str:
         "missed_since": _instant(facts.missed_since),
         "forecast": _from_forecast(facts.forecast),
         "burn_rates": {str(window // _SECOND): plain(rate) for window, rate in facts.burn_rates.items()},
+        "silenced_until": _instant(facts.silenced_until),
+        "sections": facts.sections,
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -89,6 +91,8 @@ def from_payload(text: str) -> Facts:
         missed_since=_moment(document["missed_since"]),
         forecast=_to_forecast(document["forecast"]),
         burn_rates={int(window) * _SECOND: Decimal(rate) for window, rate in document["burn_rates"].items()},
+        silenced_until=_moment(document["silenced_until"]),
+        sections=tuple((heading, tuple(lines)) for heading, lines in document["sections"]),
     )
 
 

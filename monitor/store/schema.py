@@ -107,6 +107,17 @@ _FIRST = (
         name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('OK', 'DEAD')), since INTEGER NOT NULL, error TEXT,
         last_delivery INTEGER, checksum INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    # `until` NULL: an ack, which is for one episode; "" for a silence.
+    """CREATE TABLE silence (
+        budget TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('silence', 'ack')), episode TEXT NOT NULL,
+        since INTEGER NOT NULL, until INTEGER, by TEXT NOT NULL, why TEXT NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (budget, kind, episode)
+    ) STRICT, WITHOUT ROWID""",
+    # The last slot of a receiver's digest that is dealt with, and when the last digest was made.
+    """CREATE TABLE summary (
+        receiver TEXT PRIMARY KEY, schedule TEXT NOT NULL, slot INTEGER NOT NULL, made_at INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE facts (
         id INTEGER PRIMARY KEY CHECK (id = 1), document TEXT NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",

@@ -82,6 +82,8 @@ def test_the_body_of_a_crossing_word_for_word(server: PostServer) -> None:
         "lower_bound": False,
         "stale": [],
         "also_over": [],
+        "silenced_until": None,
+        "sections": [],
         "previous_spend": None,
         "previous_told": None,
         "first_detected": "2026-11-23T18:00:00Z",

@@ -129,6 +129,10 @@ def test_every_kind_arrives_in_order(rig: Rig) -> None:
         replace(MESSAGE, id="e/l/3", facts=replace(FACTS, kind=Kind.RESOLVED, reason=Reason.PERIOD_ENDED)),
         replace(MESSAGE, id="t/t/1", facts=replace(own, kind=Kind.TEST, title="This is a test")),
         replace(MESSAGE, id="h/h/1", facts=own),
+        replace(
+            MESSAGE, id="d/d/1", facts=replace(own, kind=Kind.SUMMARY, title="all", sections=(("Budgets", ("x: 1",)),))
+        ),
+        replace(MESSAGE, id="e/l/4", facts=replace(FACTS, reason=Reason.SILENCE_OVER, silenced_until=NOW)),
     ]
     for message in messages:
         notifier.send(message)
@@ -138,8 +142,13 @@ def test_every_kind_arrives_in_order(rig: Rig) -> None:
         "RESOLVED training: ",
         "TEST: This is",
         "WARNING: Disk",
+        "DIGEST: all",
+        "CRITICAL training: ",
     ]
-    assert [got.subject.startswith(lead) for got, lead in zip(rig.got(), leads, strict=True)] == [True] * 5
+    assert [got.subject.startswith(lead) for got, lead in zip(rig.got(), leads, strict=True)] == [True] * len(leads)
+    *_, digest, after_silence = rig.got()
+    assert "x: 1" in digest.text
+    assert "it was silenced until 23 Nov 2026 18:00 UTC, and is still over" in after_silence.text
 
 
 def test_repeat_and_stand_in_are_marked(rig: Rig) -> None:

@@ -119,6 +119,12 @@ def test_any_user_sees_the_status_and_nothing_else(seen: dict[str, str]) -> None
     assert seen["nobody_reads_the_ledger"] != "0"
 
 
+def test_root_can_silence_it_by_its_socket_and_others_cannot(seen: dict[str, str]) -> None:
+    assert (seen["socket"], seen["silence"], seen["silenced"]) == ("600", "0", "training by alice (root)")
+    assert seen["silence_of_nobody"] == "77"
+    assert (seen["unsilence"], seen["mails_after_silence"]) == ("0", "3"), "that it is over and goes on is told"
+
+
 def test_it_comes_back_after_sigkill(seen: dict[str, str]) -> None:
     assert (seen["restarts"], seen["another_process"], seen["turn_after_kill"]) == ("1", "yes", "yes")
 

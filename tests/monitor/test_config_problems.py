@@ -124,6 +124,15 @@ CASES = [
         "monitor.timezone",
         'no time zone is named "Europe/Berln"; did you mean "Europe/Berlin"?',
     ),
+    *(
+        (
+            'webhook_url = "env:SLACK"',
+            f'webhook_url = "env:SLACK"\ndigest = {value} # HERE',
+            "receivers[0].digest",
+            'expected "daily 09:00" or "weekly mon 09:00"',
+        )
+        for value in ('"daily"', '"weekly monday 09:00"', '"daily 25:00"', "9", "true")
+    ),
     ('poll = "5m"', "state_dir = 1 # HERE", "monitor.state_dir", 'expected a text in quotes, such as state_dir = "…"'),
     ('poll = "5m"', 'receivers = "oncall" # HERE', "monitor.receivers", 'expected a list, such as receivers = ["…"]'),
     ('poll = "5m"', 'database = "mysql" # HERE', "monitor.database", 'expected "sqlite"'),
@@ -388,7 +397,6 @@ NOT_YET = [
         "sources[1].type",
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
-    ('type = "slack"', 'type = "slack"\ndigest = "1d" # HERE', "receivers[0].digest"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
     ('period = "month"', 'period = "run" # HERE', "budgets[0].period"),
     (BUDGET, f'{BUDGET}\ncalendar = "billing" # HERE', "budgets[0].calendar"),
@@ -521,6 +529,7 @@ def test_a_receiver_that_nothing_is_sent_to_is_a_warning(tmp_path):
     assert warnings(tmp_path, text) == [
         (16, "receivers[1].name", 'nothing is ever sent to "topic": no budget names it, nor does [monitor]')
     ]
+    assert warnings(tmp_path, text.replace('type = "sns"', 'type = "sns"\ndigest = "weekly mon 09:00"')) == []
 
 
 SECOND_SOURCE = """

@@ -586,3 +586,55 @@ def test_a_period_that_has_not_begun_says_when_it_does() -> None:
     period = {"start": "2026-12-01T00:00:00Z", "end": "2026-12-15T00:00:00Z"}
     text = render(status(facts(budgets=[budget(period=period, spend="0", billed="0")])), colour=False)
     assert "begins on 2026-12-01" in text
+
+
+def quiet(name: str = "training", *, until: timedelta | None = 4 * H, why: str = "") -> Any:
+    kind = "ack" if until is None else "silence"
+    end = None if until is None else to_text(NOW + until)
+    return {"budget": name, "kind": kind, "since": ago(H), "until": end, "by": "alice (root)", "why": why}
+
+
+@pytest.mark.parametrize("silence", [quiet(), quiet(until=None), quiet(until=-H), quiet("other")])
+@pytest.mark.parametrize(("_", "document", "state"), TABLE)
+def test_silence_and_ack_change_no_state_and_no_code(
+    _: str, document: dict[str, Any] | None, state: str, silence: Any
+) -> None:
+    silenced = document and {**document, "silences": [silence]}
+    before, after = status(document), status(silenced)
+    assert (after["state"], after["exit_code"]) == (before["state"], before["exit_code"])
+    assert len(after["problems"]) == len(before["problems"])
+
+
+@pytest.mark.parametrize(
+    ("silences", "text"),
+    [
+        ([quiet()], "BUDGET CRITICAL - training (silenced until 22:00Z) is at 85% of 1,000.00 USD"),
+        ([quiet(until=72 * H)], "BUDGET CRITICAL - training (silenced until Nov 26) is at 85% of 1,000.00 USD"),
+        ([quiet(), quiet(until=8 * H)], "BUDGET CRITICAL - training (silenced until 02:00Z) is at 85% of 1,000.00 USD"),
+        ([quiet(until=None)], "BUDGET CRITICAL - training (acknowledged) is at 85% of 1,000.00 USD"),
+        ([quiet(until=-SECOND)], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD"),
+        ([quiet("train")], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD"),
+    ],
+)
+def test_nagios_says_that_nobody_is_paged(silences: list[Any], text: str) -> None:
+    document = facts(budgets=[budget(FIRING_CRITICAL)], silences=silences)
+    assert nagios(status(document)).startswith(f"{text} | ")
+
+
+def test_the_table_shows_who_wants_quiet_until_when_and_why() -> None:
+    document = facts(budgets=[budget(FIRING_WARNING)], silences=[quiet(why="load test"), quiet("other", until=None)])
+    text = render(status(document), colour=False)
+    assert "Not told for now\n" in text
+    assert "  SILENCE   training  until 2026-11-23 22:00 UTC\n" in text
+    assert "            since 2026-11-23 17:00 UTC, by alice (root)\n            why: load test\n" in text
+    assert "  ACK       other     until the level changes\n" in text
+
+
+def test_json_lists_silences_and_those_of_one_budget() -> None:
+    one, base, other = quiet("a/1"), quiet("a"), quiet("b", until=None)
+    over = quiet("a", until=-H)
+    document = facts(budgets=[budget(name="a/1"), budget(name="b")], silences=[one, base, other, over])
+    assert status(document)["silences"] == [one, base, other]
+    assert status(document, budget="a/1")["silences"] == [one, base]
+    assert status(document, budget="b")["silences"] == [other]
+    assert [row["quiet"] for row in status(document)["budgets"]] == ["silenced until 22:00Z", "acknowledged"]

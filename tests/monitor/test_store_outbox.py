@@ -221,7 +221,8 @@ _TEXT = st.text(max_size=20)
         period=st.none() | st.just(Period(T, T + S)), lower_bound=st.booleans(),
         stale=st.lists(_TEXT, max_size=3).map(tuple), also_over=st.lists(_TEXT, max_size=3).map(tuple),
         amount=_MONEY, limit=_MONEY, spend=_MONEY, billed=_MONEY, accrued=_MONEY, previous_spend=_MONEY,
-        as_of=_INSTANT, previous_told=_INSTANT, first_detected=_INSTANT,
+        as_of=_INSTANT, previous_told=_INSTANT, first_detected=_INSTANT, silenced_until=_INSTANT,
+        sections=st.lists(st.tuples(_TEXT, st.lists(_TEXT, max_size=3).map(tuple)), max_size=3).map(tuple),
     )
 )  # fmt: skip
 def test_facts_come_back_as_they_were(facts: Facts) -> None:

@@ -43,6 +43,14 @@ saw status_of_nobody "$?"
 as_nobody cat /var/lib/cloud-budget-monitor/ledger.db >/dev/null 2>&1
 saw nobody_reads_the_ledger "$?"
 
+socket=/run/cloud-budget-monitor/control.sock
+saw socket "$(stat -c '%a' $socket)"
+SUDO_USER=alice /usr/local/bin/monitor silence training --for 1h >/rig/silence.out 2>&1
+saw silence "$?"
+saw silenced "$(sed -n 's/.*"silences": *\[{"budget": *"\([^"]*\)".*"by": *"\([^"]*\)".*/\1 by \2/p' $public)"
+as_nobody /usr/local/bin/monitor silence training --for 1h >/rig/silence-of-nobody.out 2>&1
+saw silence_of_nobody "$?"
+
 first=$(property $unit MainPID)
 before=$(turn_of)
 kill -KILL "$first"
@@ -58,6 +66,11 @@ before=$(turn_of)
 systemctl reload $unit
 until_true 60 has_turned_since "$before"
 saw reload "$([ "$(property $unit MainPID)" = "$pid" ] && is_active && echo kept)"
+
+/usr/local/bin/monitor unsilence training >/rig/unsilence.out 2>&1
+saw unsilence "$?"
+until_true 60 has_mail 3
+saw mails_after_silence "$(mail_count)"
 
 SECONDS=0
 systemctl stop $unit
