@@ -457,9 +457,11 @@ def test_no_end_of_the_daemon_makes_a_secret_sing(zoo: Zoo, capsys: pytest.Captu
             zoo.config.write_text(good)
             process.send_signal(end)
             process.wait(60)
-        assert process.returncode == (0 if end is signal.SIGTERM else -signal.SIGABRT)
-        if end is signal.SIGABRT:
-            assert b"Current thread" in log.read_bytes(), "faulthandler spoke"
+        if end is signal.SIGTERM:
+            assert process.returncode == 0
+        else:  # Python may crash while it looks at threads that run on: SIGSEGV then
+            assert process.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
+            assert b"Fatal Python error: Aborted" in log.read_bytes(), "faulthandler spoke"
     assert_silent(zoo, capsys)
 
 
