@@ -34,7 +34,7 @@ from tests.fakes.pagerduty_server import faults_of
 SEED = int(os.environ.get("SEED", "20261123"))
 # All of them take minutes; `MONITOR_TORTURE=1` says that there are some.
 TORTURE = os.environ.get("MONITOR_TORTURE") == "1"
-COUNT = 10_000 if TORTURE else 300
+COUNT = 10_000 if TORTURE else 200
 pytestmark = [pytest.mark.timeout(1200), *([pytest.mark.slow] if TORTURE else [])]
 TOPICS = ("arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws:sns:us-east-1:123456789012:alarms.fifo")
 MAIL = mail.Settings.model_validate(
