@@ -19,12 +19,14 @@ from alarms.dispatch import Dispatcher
 from monitor.arguments import run
 from monitor.collect import Collector
 
+BEGUN = "the fault has begun"
 FILE = Path(os.environ["FAULT_FILE"])
 
 
 def when_told(call: Callable[..., Any], fault: Callable[[], object]) -> Callable[..., Any]:
     def wrapped(*arguments: Any, **more: Any) -> Any:
         if FILE.exists():
+            print(BEGUN, flush=True)
             fault()
         return call(*arguments, **more)
 

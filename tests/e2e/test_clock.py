@@ -122,7 +122,7 @@ def test_a_step_to_the_right_time_is_believed_when_two_hosts_confirm_it(
     stage: Stage, daemon: Daemons, wall: WallClock
 ) -> None:
     """A machine that starts with a wrong clock, which NTP puts right a little later."""
-    wall.off(-3 * DAY)
+    wall.off(-DAY / 2)
     this_month("500", stage)
     process = started(stage, daemon)
     assert said(stage) == []
@@ -150,9 +150,8 @@ def test_a_receiver_that_the_wrong_clock_locked_out_is_tried_when_it_is_right(
         wall.off(-DAY)
         until(dead, "the dead receiver")
     wall.off(RIGHT)
-    until(lambda: OVER in said(stage), "the all-clear")
-    assert said(stage)[0] == PAGE
     until(lambda: not dead(), "the receiver that is back")
+    until(lambda: any("clock" in text for text in said(stage)), "what it had missed")
     stopped(process)
 
 
