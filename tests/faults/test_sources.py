@@ -106,7 +106,7 @@ class World:
     def heard(self) -> list[tuple[Kind, str]]:
         """Everything owed since the last look, as though it were delivered."""
         outbox, found = StoredOutbox(self.store), []
-        while (delivery := outbox.oldest_owed("oncall")) is not None:
+        while (delivery := next(iter(outbox.owed("oncall")), None)) is not None:
             said = delivery.notification.facts
             found.append((said.kind, f"{said.title} {said.at}" if said.at else said.title))
             outbox.sent(delivery, Receipt(), self.now)
