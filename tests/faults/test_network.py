@@ -150,6 +150,7 @@ def test_39_of_40_accounts_that_hang_do_not_delay_the_40th(
                     assert "b39" in slack.messages[-1]["text"]
                     app.stop(timedelta(seconds=1))
                 wait()
-                wait_until(lambda: not any(one.undelivered for one in StoredOutbox(store).receivers()))
+                if not hung:
+                    wait_until(lambda: not any(one.undelivered for one in StoredOutbox(store).receivers()))
     print(f"40 accounts, none hung: first message after {figures[0]:.2f} s; 39 hung: after {figures[1]:.2f} s")
     assert figures[1] < 5
