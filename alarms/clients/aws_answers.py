@@ -19,8 +19,10 @@ def guard(client: Any) -> None:
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register(f"before-parse.{service}", _check, unique_id="monitor-check")
     client.meta.events.register(f"needs-retry.{service}", _obey, unique_id="monitor-retry-after")
-    # There is no public way to bound what botocore reads.
-    client._endpoint.http_session = _Bounded(client._endpoint.http_session)  # noqa: SLF001
+    # There is no public way to bound what botocore reads, nor to choose how.
+    endpoint = client._endpoint  # noqa: SLF001
+    endpoint.http_session = _Bounded(endpoint.http_session)
+    endpoint._response_parser_factory = _StrictParsers(endpoint._response_parser_factory)  # noqa: SLF001
 
 
 class _Bounded:
@@ -63,42 +65,51 @@ def _read(response: Any, request: Any) -> bytes:
     return bytes(body)
 
 
-def _check(operation_model: Any, response_dict: Any, **_: Any) -> None:
-    """Before botocore reads it."""
-    body, headers = response_dict["body"], response_dict["headers"]
-    if isinstance(body, bytes) and body.lstrip().startswith((b"{", b"[")):
-        _check_json(operation_model, body)
-    elif response_dict["status_code"] in _LATER and "retry-after" in headers and b"<Code>" not in body:
-        # Of a gateway: what is no answer of AWS botocore does not read, and the header would be lost.
-        raise TemporaryError(
-            f"{operation_model.name} was answered with status {response_dict['status_code']}, but not by AWS",
-            retry_after=parse_retry_after(headers.get("retry-after"), headers.get("date")),
-        )
+class _StrictParsers:
+    """The parsers of botocore; those of JSON read it with `_strict_json`."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def create_parser(self, protocol: str) -> Any:
+        parser = self._factory.create_parser(protocol)
+        if hasattr(parser, "_parse_body_as_json"):
+            parser._parse_body_as_json = _strict_json  # noqa: SLF001 - a second reading before it would cost a tenth
+        return parser
 
 
-def _check_json(operation_model: Any, body: bytes) -> None:
-    """Of two equal keys botocore takes the last, and it falls over what is nested too deeply."""
+def _strict_json(body: bytes) -> Any:
+    """As botocore reads it; but it takes the last of two equal keys, and falls over what is nested too deeply."""
+    text = body.decode()
     try:
-        json.loads(body, object_pairs_hook=_once_each)
+        return json.loads(text, object_pairs_hook=_once_each) if text else {}
     except RecursionError:
-        raise _nonsense(operation_model, "nested too deeply") from None
+        raise TemporaryError("AWS answered with JSON that is nested too deeply") from None
     except _TwiceError:
-        raise _nonsense(operation_model, "with the same key twice") from None
+        raise TemporaryError("AWS answered with JSON that has the same key twice in one object") from None
     except ValueError:
-        return  # no JSON at all: botocore says what it makes of that
+        return {"message": text}
 
 
 class _TwiceError(Exception):
     """A key stands twice in one object."""
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
         raise _TwiceError
+    return read
 
 
-def _nonsense(operation_model: Any, how: str) -> TemporaryError:
-    return TemporaryError(f"AWS answered {operation_model.name} with JSON that is {how}")
+def _check(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Before botocore reads it: what a gateway says is no answer of AWS, and its header would be lost."""
+    body, headers, status = response_dict["body"], response_dict["headers"], response_dict["status_code"]
+    if status in _LATER and "retry-after" in headers and not (b"<Code>" in body or body.lstrip().startswith(b"{")):
+        raise TemporaryError(
+            f"{operation_model.name} was answered with status {status}, but not by AWS",
+            retry_after=parse_retry_after(headers.get("retry-after"), headers.get("date")),
+        )
 
 
 def _obey(response: Any, operation: Any, **_: Any) -> None:
