@@ -26,27 +26,31 @@ _DELIVERED_WITHIN_S = 120.0
 
 def main(config_path: Path, state: Path, start: datetime, days: int, turn: timedelta) -> None:
     clock = FixedClock(start)
-    config = load(config_path)
-    store, damaged = open_mended(state, start)
-    app = App(config, store, clock, damaged)
-    app.start()
-    for day in range(1, days + 1):
-        began = time.process_time()
-        turns = threads = 0
-        while clock.instant < start + day * timedelta(days=1):
-            report = app.turn(clock.instant)
-            assert report.no_failure, report.sources
-            threads = max(threads, until(lambda: all_delivered(app), "everything is delivered"))
-            clock.instant += turn
-            turns += 1
-        app.replace(load(config_path))
-        done = {"day": day, "turns": turns, "cpu_s": time.process_time() - began, "threads": threads}
-        print(json.dumps({**done, **held(state)}), flush=True)
-    app.stop(timedelta(seconds=20))
+    with open_mended(state, start) as store:
+        app = App(load(config_path), store, clock)
+        app.start()
+        for day in range(1, days + 1):
+            done = play(app, clock, start + day * timedelta(days=1), turn)
+            app.replace(load(config_path))
+            print(json.dumps({"day": day, **done, **held(state)}), flush=True)
+        app.stop(timedelta(seconds=20))
+
+
+def play(app: App, clock: FixedClock, until_then: datetime, turn: timedelta) -> dict[str, float]:
+    """Turns until then, each with its messages."""
+    began = time.process_time()
+    turns = threads = 0
+    while clock.instant < until_then:
+        report = app.turn(clock.instant)
+        assert report.no_failure, report.sources
+        threads = max(threads, until(lambda: all_delivered(app), "everything is delivered"))
+        clock.instant += turn
+        turns += 1
+    return {"turns": turns, "threads": threads, "cpu_s": time.process_time() - began}
 
 
 def all_delivered(app: App) -> bool:
-    return all(not app._outbox.owed(receiver.name) for receiver in app.config.receivers)
+    return not any(app._outbox.owed(receiver.name) for receiver in app.config.receivers)
 
 
 def until(happened: Callable[[], bool], what: str) -> int:
