@@ -17,12 +17,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, parse_target, put_off, request
 from alarms.errors import OutsideError, PermanentError, TemporaryError
-from alarms.model import Notification, Period, Receipt
+from alarms.model import Forecast, Notification, Period, Receipt
 from alarms.money import plain
 from alarms.ports import Notifier
 from alarms.render import Rendered, render
 from alarms.secrets import Secret, SecretField, SecretRef
-from alarms.settings import ReceiverSettings
+from alarms.settings import ReceiverSettings, short_duration
 from alarms.words import clean, rfc3339
 
 SCHEMA = 1
@@ -172,10 +172,14 @@ def _value(value: Any) -> Any:  # noqa: PLR0911  # one for each type that a fact
             return rfc3339(value)
         case Period():
             return {"start": rfc3339(value.start), "end": rfc3339(value.end)}
+        case Forecast():
+            return {key: _value(getattr(value, key)) for key in ("expected", "low", "high", "days")}
         case Notification():
             return _message(value)
         case tuple():
             return [_value(one) for one in value[:_MOST]]
+        case Mapping():  # burn rates by window
+            return {short_duration(window): plain(rate) for window, rate in value.items()}
     return value if value is None or isinstance(value, int) else str(value)
 
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from alarms.errors import PermanentError
-from alarms.model import Facts, Kind, Notification, Reason
+from alarms.model import Facts, Forecast, Kind, Notification, Reason
 from alarms.notifiers.webhook import Settings, create
 from tests.fakes.messages import FACTS, MESSAGE, NOW, OWN
 from tests.fakes.posts import PostServer
@@ -93,7 +93,17 @@ def test_the_body_of_a_crossing_word_for_word(server: PostServer) -> None:
         "missed": 0,
         "missed_since": None,
         "held": [],
+        "forecast": None,
+        "burn_rates": {},
     }
+
+
+def test_estimates_are_numbers_and_windows(server: PostServer) -> None:
+    forecast = Forecast(Decimal("1204.10"), Decimal(1100), Decimal(1400), 12)
+    facts = replace(MESSAGE.facts, forecast=forecast, burn_rates={timedelta(hours=6): Decimal("2.10")})
+    document = sent(server, replace(MESSAGE, facts=facts))
+    assert document["forecast"] == {"expected": "1204.1", "low": "1100", "high": "1400", "days": 12}
+    assert document["burn_rates"] == {"6h": "2.1"}
 
 
 def test_an_alarm_of_the_monitor_itself_has_no_money(server: PostServer) -> None:
