@@ -90,7 +90,8 @@ def advance(budget: Budget, reading: Reading, situation: Situation) -> Step:
         if reason is not None:
             step.transitions.append(_transition(alarm, before, reason, situation.now))
         due = not higher_fires and _repeat_is_due(budget, alarm, situation.now)
-        reason = reason or situation.quiet.why_again(alarm, higher_fires=higher_fires, due=due)
+        if alarm.calm_since is None:  # otherwise "it fires" would not be true
+            reason = reason or situation.quiet.why_again(alarm, higher_fires=higher_fires, due=due)
         if reason is not None and situation.quiet.silenced and alarm.status is AlarmStatus.FIRING:
             alarm = replace(alarm, told_spend=reading.spend)
         elif reason is not None:
@@ -194,8 +195,6 @@ def _decide_swinging(alarm: Alarm, evaluation: Evaluation, now: datetime) -> tup
 
 
 def _repeat_is_due(budget: Budget, alarm: Alarm, now: datetime) -> bool:
-    if alarm.calm_since is not None:  # "still over" would not be true
-        return False
     every = budget.repeat.get(alarm.key.severity)
     return every is not None and alarm.last_told is not None and now - alarm.last_told >= every
 

@@ -28,6 +28,7 @@ from alarms.model import (
     Threshold,
 )
 from alarms.render import render
+from alarms.silence import ALOUD, Quiet, Silence, SilenceKind
 from alarms.state import CALM_FOR, Situation, advance, retire
 
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
@@ -58,6 +59,7 @@ class World:
         *,
         after: timedelta = HOUR,
         current: bool = True,
+        quiet: Quiet = ALOUD,
         **more: object,
     ) -> AlarmStatus:
         self.now += after
@@ -71,7 +73,7 @@ class World:
             forecast=None if expected is None else estimate(expected),
             burn_rates={} if rates is None else dict(zip((SHORT, LONG), map(Decimal, rates), strict=True)),
         )
-        situation = Situation(self.alarms, self.now, lambda *_: frozenset({"oncall"}), current=current)
+        situation = Situation(self.alarms, self.now, lambda *_: frozenset({"oncall"}), current=current, quiet=quiet)
         step = advance(self.budget, replace(reading, **more), situation)
         self.alarms |= {alarm.key: alarm for alarm in step.alarms}
         self.messages += step.notifications
@@ -141,6 +143,16 @@ def test_calm_but_not_resolved_is_not_repeated_as_still_over() -> None:
     assert world.kinds() == [Kind.FIRING]
     world.see("1100")
     assert world.kinds() == [Kind.FIRING, Kind.REPEAT]
+
+
+def test_the_end_of_a_silence_does_not_say_that_it_fires_while_it_is_calm() -> None:
+    world = World(FORECAST)
+    over = Silence("training", SilenceKind.SILENCE, START, START + 2 * HOUR, "ann")
+    world.see("1100", quiet=Quiet(silenced=True))
+    world.see("900", quiet=Quiet(ended=over))
+    assert world.kinds() == []
+    world.see("1100")
+    assert [message.facts.reason for message in world.messages] == [Reason.SILENCE_OVER]
 
 
 def test_a_forecast_that_is_not_known_keeps_the_state_and_says_so() -> None:

@@ -50,19 +50,23 @@ class ReceiverSettings:
 
 @dataclass(eq=False)
 class Bill:
-    """Charges of six hours each since `since`, by what an hour costs then. The first read brings everything."""
+    """Charges of six hours each since `since`, by what an hour costs then. Each read brings everything.
+
+    `asked_from`: how far back the source is asked, before its first charge too.
+    """
 
     per_hour: Callable[[datetime], str | int]
     since: datetime = BEGIN
     name: str = "aws"
+    asked_from: datetime | None = None
     later: Decimal = Decimal(0)
     """What is charged in addition, on the last day before the newest data."""
 
     def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
-        return (Window(Period(self.since, now - LAG)),)
+        return (Window(Period(self.asked_from or self.since, now - LAG)),)
 
     def fetch(self, window: Window) -> Batch:
-        series, found, at = Series(self.name, "USD", service="AmazonEC2"), [], window.period.start
+        series, found, at = Series(self.name, "USD", service="AmazonEC2"), [], self.since
         while at + STEP <= window.period.end:
             found.append(Charge(series, Period(at, at + STEP), Decimal(self.per_hour(at)) * 6))
             at += STEP
@@ -239,7 +243,8 @@ def test_a_run_that_starts_is_expected_to_break_the_budget_long_before_it_does(s
 
 
 def test_days_before_the_first_bill_are_not_data(store: Store) -> None:
-    world = World(store, Bill(lambda _: 1, since=day("2026-11-10")), PeriodKind.MONTH, EXPECTED)
+    bill = Bill(lambda _: 1, since=day("2026-11-10"), asked_from=BEGIN)
+    world = World(store, bill, PeriodKind.MONTH, EXPECTED)
     early = world.turn(day("2026-11-13") + 7 * HOUR)
     assert (early["forecast"], early["forecast_days"], early["forecast_needs_days"]) == (None, 3, 7)
     assert early["alarms"][0]["data"] == "NO_DATA"
