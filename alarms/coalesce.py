@@ -1,8 +1,8 @@
 """Which messages about one alarm become one, as long as its receiver has got none of them. Pure.
 
 So what a receiver is owed is bounded, however long it is down: of one alarm (one limit of one budget in one period) at
-most the end of a stay of which it has heard and one message about everything since. With what may be under way, that
-is three rows; with a receiver that never heard of the alarm it is one.
+most the end of a stay of which it has, or may have, heard and one message about everything since. With what may be
+under way, that is three rows; with a receiver that certainly never heard of the alarm it is one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ def merged(old: Notification, new: Notification) -> Notification | None:
         return new
     if old.stay == new.stay:
         facts = _of_one_stay(old.facts, new.facts, new.created_at)
+    elif old.possible_repeat:  # it may have heard of that stay, and then waits for its end
+        facts = None
     else:
         facts = _of_two_stays(old.facts, new.facts)
     if facts is None:
         return None
-    says_it_again = old.possible_repeat and old.stay == new.stay and not _is_an_end(facts)
+    says_it_again = old.possible_repeat and not _is_an_end(facts)
     return replace(
         new,
         facts=facts,

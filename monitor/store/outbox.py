@@ -1,7 +1,7 @@
 """The messages that are owed and those that went out; `alarms.ports.Outbox` on the store.
 
 It is bounded. Whatever happens while a receiver is down, it is owed at most one message about each alarm, which says it
-all (`alarms.coalesce`). One more if it knows of an earlier stay above the limit and waits for the end of that, and one
+all (`alarms.coalesce`). One more if it (maybe) knows of an earlier stay above the limit and waits for its end, and one
 more that is under way: so at most 3 x alarms x receivers rows are owed; 1 x, if a receiver was down from the start.
 Rows that are sent, refused or replaced say who was told what: they come no faster than alarms change and repeat, and
 `forget` deletes them.
@@ -182,7 +182,9 @@ class StoredOutbox:
         """What is owed and was made after `latest`, by a clock that was ahead, was made now and may go out now."""
         with self._store.transaction() as tx:
             for row in select(tx, f"WHERE {_OWED} AND created_at > ?", to_micros(latest)):
-                write(tx, replace(row, created_at=to_micros(now), next_attempt_at=to_micros(now)))
+                since = None if row.owed_since is None else min(row.owed_since, to_micros(now))
+                back = replace(row, created_at=to_micros(now), next_attempt_at=to_micros(now), owed_since=since)
+                write(tx, back)
 
     def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
         """(id, receiver, state) of these messages, in the order in which they were owed.

@@ -190,7 +190,7 @@ def _saying(row: Row, message: Notification, *, since: int) -> Row:
         payload=to_payload(message.facts),
         possible_repeat=message.possible_repeat,
         instead_of=message.instead_of,
-        owed_since=since,
+        owed_since=min(since, row.created_at),  # the clock may have been ahead then
     )
 
 

@@ -129,6 +129,8 @@ def test_what_must_be_heard_stays_apart() -> None:
     assert merged(RESOLVED, made(1, Kind.FIRING, episode="f")) is None, "it knows of the first stay: that is over"
     past = one(FIRING, RESOLVED)
     assert merged(past, made(2, Kind.REPEAT, episode="f")) is None
+    doubtful = replace(past, possible_repeat=True)
+    assert merged(doubtful, made(1, Kind.FIRING, episode="f")) is None, "it may know of the first stay"
     assert merged(past, made(2, Kind.RESOLVED, episode="f")) is None
 
 
