@@ -31,7 +31,7 @@ from monitor.disk import Disk
 from monitor.errors import ConfigError, Problem, StoreError
 from monitor.facts_document import receiver_facts
 from monitor.ports import BillingSource
-from monitor.store import endings, facts, future
+from monitor.store import endings, facts, future, receivers
 from monitor.store.database import Store
 from monitor.store.outbox import StoredOutbox
 
@@ -220,8 +220,10 @@ class App:
         self._broken_config = problem
 
     def heartbeat(self, report: TurnReport) -> None:
-        """Ping the dead man's switch if every source was read: silence there is the alarm."""
-        if self.config.monitor.heartbeat_url is None or report.unread:
+        """Ping the dead man's switch if every source was read and somebody hears us: silence there is the alarm."""
+        names = [each.name for each in self.config.receivers]
+        nobody = receivers.nobody_hears(names, self._outbox.receivers(), self._clock.now())
+        if self.config.monitor.heartbeat_url is None or report.unread or nobody:
             return
         try:
             # A dead man's switch may well stand in the own network; only the operator writes this address.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.store.rows import Table, from_micros, from_micros_or_none, to_micros
 
 _RECEIVER = Table("receiver", ("name", "state", "since", "error", "last_delivery"))
+# As long as `status` has patience with a message that is owed.
+_TOO_LONG = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,17 @@ class ReceiverState:
     last_delivery: datetime | None
     undelivered: int
     oldest_due: datetime | None
+
+
+def nobody_hears(configured: Iterable[str], states: Iterable[ReceiverState], now: datetime) -> bool:
+    """Whether every receiver is dead or has waited for a message too long: what happens now reaches nobody."""
+    troubled = {
+        state.name
+        for state in states
+        if state.state == "DEAD" or (state.oldest_due is not None and now - state.oldest_due > _TOO_LONG)
+    }
+    names = set(configured)
+    return bool(names) and names <= troubled
 
 
 @dataclass(frozen=True, slots=True)

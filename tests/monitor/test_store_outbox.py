@@ -19,7 +19,7 @@ from monitor.errors import StoreError
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox, told
 from monitor.store.payload import from_payload, to_payload
-from monitor.store.receivers import ReceiverState
+from monitor.store.receivers import ReceiverState, nobody_hears
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -238,3 +238,15 @@ def test_every_fact_is_stored() -> None:
 def test_a_message_of_another_format_is_refused() -> None:
     with pytest.raises(StoreError, match="format 2"):
         from_payload(to_payload(FACTS).replace('"version":1', '"version":2'))
+
+
+def test_nobody_hears_when_each_receiver_is_dead_or_has_waited_too_long() -> None:
+    fine = ReceiverState("mail", "OK", T, None, T, 0, None)
+    dead = ReceiverState("oncall", "DEAD", T, "no such hook", None, 2, T)
+    waiting = ReceiverState("topic", "OK", T, None, None, 1, T)
+    soon, late = T + timedelta(minutes=15), T + timedelta(minutes=16)
+    assert nobody_hears(["oncall", "topic"], [dead, waiting], late)
+    assert not nobody_hears(["oncall", "topic"], [dead, waiting], soon)
+    assert not nobody_hears(["oncall", "topic", "mail"], [dead, waiting, fine], late)
+    assert not nobody_hears(["oncall", "mail"], [dead], late), "mail was never owed anything"
+    assert not nobody_hears([], [dead], late)
