@@ -71,6 +71,6 @@ def test_a_few_kills(stage: Stage, forked: Nursery) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_three_hundred_kills(stage: Stage, forked: Nursery) -> None:
     torture(stage, forked, kills=300, seed=int(os.environ.get("SEED", time.time_ns())))

@@ -87,7 +87,7 @@ def preloaded(stage: Stage) -> Iterator[Nursery]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 def test_a_daemon_killed_at_any_call(stage: Stage, preloaded: Nursery) -> None:
     score, step = Score("run, before each call"), 1 if TORTURE else 7
     before = before_the_breach(stage)

@@ -49,7 +49,7 @@ def sweep(stage: Stage, nursery: Nursery, score: Score, polls: Sequence[Poll], *
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 def test_killed_before_every_call(stage: Stage, nursery: Nursery) -> None:
     score = Score("once, before each call")
     sweep(stage, nursery, score, list(unharmed(stage, nursery)), step=5)
@@ -58,7 +58,7 @@ def test_killed_before_every_call(stage: Stage, nursery: Nursery) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 def test_killed_after_every_send(stage: Stage, nursery: Nursery) -> None:
     score = Score("once, after each send")
     sweep(stage, nursery, score, list(unharmed(stage, nursery)), step=1, after=True, kinds=("send",))
@@ -67,7 +67,7 @@ def test_killed_after_every_send(stage: Stage, nursery: Nursery) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 def test_killed_again_while_it_recovers(stage: Stage, nursery: Nursery) -> None:
     score, chance = Score("once, two kills in a row"), random.Random(SEED)  # noqa: S311 - as above
     polls = list(unharmed(stage, nursery))

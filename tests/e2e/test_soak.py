@@ -95,7 +95,7 @@ def play(stage: Stage, cloudwatch: IndexedCloudWatch) -> Iterator[dict[str, Any]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(14400)
 def test_a_month_of_a_thousand_budgets_stays_small(stage: Stage) -> None:
     with IndexedCloudWatch() as cloudwatch:
         publish(cloudwatch)

@@ -220,9 +220,7 @@ def check(good: Good, directory: Path, tally: Tally) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_damage_keeps_it_from_starting_or_makes_it_use_a_wrong_number(
-    good: Good, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_damage_keeps_it_from_starting_or_makes_it_use_a_wrong_number(good: Good, tmp_path: Path) -> None:
     dice, tally = chance(), Tally()
     for number in range(share(MUTATIONS, SAMPLED)):
         directory = tmp_path / "mutated"
@@ -234,7 +232,6 @@ def test_no_damage_keeps_it_from_starting_or_makes_it_use_a_wrong_number(
         tally.by_kind[what] += 1
         shutil.rmtree(directory)
     say(
-        capsys,
         f"corruption: {tally.mutations:,} mutations, {tally.mended:,} mended, {tally.wrong} undetected wrong totals, "
         f"{tally.storms} storms, slowest start {tally.slowest_s:.1f} s",
     )

@@ -109,13 +109,10 @@ def cut(recorder: Recorder, contents: list[str], tmp_path: Path, number: int) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_no_power_cut_loses_what_was_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_power_cut_loses_what_was_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, contents = record(tmp_path / "history", monkeypatch, *SOON)
     found = cut(recorder, contents, tmp_path, share(STATES, SAMPLED))
     say(
-        capsys,
         f"power cut: {found['states']:,} states of {len(recorder.operations)} operations for {len(contents)} commits, "
         f"{found['lost']} lost acknowledged commits, {found['corrupt']} corrupt",
     )
