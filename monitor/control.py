@@ -39,7 +39,7 @@ _DEADLINE_S = 5.0
 # A command waits for one transaction, which may have to wait for a large evaluation.
 _ANSWER_S = 20.0
 _AT_ONCE = 4
-_WAITING = 8
+_WAITING = 64
 # sun_path holds 108 bytes.
 _LONGEST_PATH = 100
 _ELSEWHERE = {"elsewhere": True}

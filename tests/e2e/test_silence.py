@@ -322,3 +322,23 @@ def test_many_at_once_are_all_heard(stage: Stage, daemon: Daemons) -> None:
         thread.join()
     assert len(answers) == 12
     assert all(answer is not None and answer.startswith("training is silenced") for answer in answers)
+
+
+def test_a_digest_comes_once_by_every_way_that_wants_it(stage: Stage) -> None:
+    text = stage.config.read_text()
+    for kind in ('type = "slack"', 'type = "email"'):
+        text = text.replace(kind, f'{kind}\ndigest = "daily 09:00"')
+    stage.config.write_text(text.replace("[monitor]", '[monitor]\ntimezone = "Europe/Berlin"'))
+    stage.aws.publish_charge(datetime(2026, 11, 2, 6, tzinfo=UTC), "500")
+    stage.once("2026-11-02T07:00:00Z")
+    report = stage.once("2026-11-02T08:05:00Z")
+    made = {one["receiver"]: one["state"] for one in report["notifications"]}
+    assert made == {"oncall": "SENT", "mail": "SENT"}
+    stage.once("2026-11-02T12:00:00Z")
+    (message,) = stage.slack.messages
+    (mail,) = stage.mail.mails
+    assert message["text"] == "DIGEST: 1 budget within limits, 2 Nov 2026"
+    for text in (json.dumps(message), mail.raw.decode()):
+        assert "training: 500.00 of 1,000.00 USD, 50%" in text
+        assert "Fired since 2 Nov 2026 08:00 CET" in text
+    assert stage.aws.delivered(stage.topic) == []

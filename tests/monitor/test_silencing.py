@@ -312,11 +312,11 @@ def test_a_digest_says_how_all_stands_and_what_fired_since_the_last(desk: Desk) 
     assert desk.keep()
     digest = digest_of(desk)
     assert digest[""] == ("2 of 3 budgets over a limit, 10 Nov 2026",)
-    assert digest["Budgets"] == (
+    assert [line.partition(", forecast")[0] for line in digest["Budgets"]] == [
         "small: 850.00 of 100.00 USD, 850%",
         "training: 850.00 of 1,000.00 USD, 85%",
         "large: 850.00 of 100,000.00 USD, 0%",
-    )
+    ]
     assert digest["Fired since 10 Nov 2026 01:00 UTC"] == (
         "training: actual 80% (warning), 10 Nov 2026 02:00 UTC, still firing",
         "small: actual 100% (critical), 10 Nov 2026 02:00 UTC, still firing",
