@@ -14,7 +14,8 @@ from typing import Any
 from alarms.money import parse_amount
 from monitor.training.model import Gpu, Pricing, Quote
 
-_BOOKS = ("article", "current")
+ARTICLE = "article"
+BOOKS = (ARTICLE, "current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class Discount:
 def gpus() -> Mapping[str, Gpu]:
     """Every model of GPU by its name and its other names."""
     found: dict[str, Gpu] = {}
-    for row in _data("gpus")["gpu"]:
+    for row in tomllib.loads(book_text("gpus"))["gpu"]:
         fp8 = row.get("fp8_tflops")
         gpu = Gpu(
             name=row["name"],
-            memory_gb=row["memory_gb"],
+            memory_gb=row.get("memory_gb"),
             bf16_tflops=Decimal(row["bf16_tflops"]),
             fp8_tflops=None if fp8 is None else Decimal(fp8),
             tdp_watts=row["tdp_watts"],
@@ -53,50 +54,60 @@ def gpus() -> Mapping[str, Gpu]:
 @cache
 def shipped_quotes() -> tuple[Quote, ...]:
     """The quotes of every book."""
-    return tuple(quote for book in _BOOKS for quote in _quotes(_data(book)))
+    return tuple(quote for book in BOOKS for quote in quotes_in(tomllib.loads(book_text(book))))
 
 
 @cache
-def shipped_discounts() -> Mapping[str, Discount]:
+def shipped_discounts() -> tuple[Discount, ...]:
     """Every discount code."""
-    return {discount.code: discount for book in _BOOKS for discount in _discounts(_data(book))}
+    return tuple(code for book in BOOKS for code in discounts_in(tomllib.loads(book_text(book))))
 
 
-def _data(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("monitor.training").joinpath("books", f"{name}.toml").read_text(encoding="utf-8"))
+def book_text(name: str) -> str:
+    """The TOML of a file that ships."""
+    return files("monitor.training").joinpath("books", f"{name}.toml").read_text(encoding="utf-8")
 
 
-def _quotes(book: dict[str, Any]) -> Iterator[Quote]:
-    for row in book["quote"]:
+def quotes_in(book: Mapping[str, Any]) -> Iterator[Quote]:
+    """Each price of a book that was checked: a table may hold several, one per pricing."""
+    for row in book.get("quote", ()):
+        as_of: date | None = row.get("as_of", book.get("as_of"))
         for pricing in Pricing:
             if pricing.value not in row:
                 continue
-            as_of: date | None = row.get("as_of", book.get("as_of"))
             yield Quote(
                 offer=row["offer"],
                 seller=row["seller"],
                 region=row.get("region", ""),
-                gpu=row["gpu"],
+                gpu=gpus()[row["gpu"]].name,
                 gpus=row["gpus"],
                 pricing=pricing,
                 currency=row["currency"],
-                price_per_hour=parse_amount(row[pricing.value]),
+                price_per_hour=parse_amount(str(row[pricing.value])),
                 book=book["book"],
                 source=row.get("source", book.get("source", "")),
                 as_of=as_of,
-                valid_from=None if as_of is None else datetime.combine(as_of, time(), UTC),
-                valid_until=row.get("valid_until"),
+                valid_from=instant(row.get("valid_from", as_of)),
+                valid_until=instant(row.get("valid_until")),
             )
 
 
-def _discounts(book: dict[str, Any]) -> Iterator[Discount]:
+def discounts_in(book: Mapping[str, Any]) -> Iterator[Discount]:
+    """Each discount code of a book that was checked."""
     for row in book.get("discount", ()):
         first = row.get("first_month_percent_off")
         yield Discount(
             code=row["code"],
             seller=row["seller"],
-            off=Decimal(row["percent_off"]).scaleb(-2),
-            first_month_off=None if first is None else Decimal(first).scaleb(-2),
-            valid_until=row.get("valid_until"),
-            source=book.get("source", ""),
+            off=parse_amount(str(row["percent_off"])).scaleb(-2),
+            first_month_off=None if first is None else parse_amount(str(first)).scaleb(-2),
+            valid_until=instant(row.get("valid_until")),
+            source=row.get("source", book.get("source", "")),
         )
+
+
+def instant(value: date | datetime | None) -> datetime | None:
+    """A TOML date as the start of that day in UTC; an instant as it is."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return None if value is None else datetime.combine(value, time(), UTC)

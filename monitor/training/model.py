@@ -24,10 +24,13 @@ class Pricing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A model of GPU. Peaks are dense, without sparsity, in TFLOP/s; `fp8_tflops` None: it has no FP8."""
+    """A model of GPU. Peaks are dense, without sparsity, in TFLOP/s; `fp8_tflops` None: it has no FP8.
+
+    `memory_gb` None: the name stands for several sizes.
+    """
 
     name: str
-    memory_gb: int
+    memory_gb: int | None
     bf16_tflops: Decimal
     fp8_tflops: Decimal | None
     tdp_watts: int
