@@ -15,10 +15,11 @@ from monitor import __version__
 from monitor import commands as functions
 from monitor.clock import from_text
 from monitor.errors import ExitCode, OutputError, UserError
+from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
 
-_LATER = ("plan", "compare", "prices", "alarms", "progress")
+_LATER = ("plan", "alarms", "progress")
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
@@ -28,6 +29,7 @@ _EXAMPLES = """examples:
   monitor spend --by service --since 2026-11-01
   monitor notify oncall                 does a message arrive?
   monitor silence training --for 4h     no paging for a while
+  monitor compare --hours 500 --on aws:p4d.24xlarge
 
 Exit codes, but for status, are those of sysexits(3): 64 usage, 65 data,
 69 unavailable, 75 try again later (also: another daemon is running),
@@ -81,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _add_what_acts(_Commands(commands, common))
     _add_what_tells(_Commands(commands, common))
+    add_projections(_Commands(commands, common).add)
     _add_what_comes_later(commands)
     return parser
 

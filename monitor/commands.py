@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.clock import FixedClock, SystemClock, to_text
-from monitor.errors import ExitCode, OutputError, StoreError, UserError
+from monitor.errors import ExitCode, StoreError, UserError
+from monitor.output import say as _say
 
 if TYPE_CHECKING:
     from alarms.model import Notification
@@ -211,13 +212,3 @@ def _config(options: argparse.Namespace) -> Config:
 def _text(options: argparse.Namespace, name: str) -> str | None:
     value = getattr(options, name, None)
     return None if value is None else str(value)
-
-
-def _say(text: str) -> None:
-    if sys.stdout is None:  # closed by whoever started us
-        raise OutputError("stdout is closed; the answer could not be written")
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except OSError as error:
-        raise OutputError(f"stdout could not be written: {error.strerror}") from error

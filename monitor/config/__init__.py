@@ -9,6 +9,7 @@ from typing import Any
 from monitor.config import not_yet
 from monitor.config.budgets import BudgetTable, read_budgets
 from monitor.config.checks import check
+from monitor.config.hardware import read_exchange, read_local
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.config.parts import MonitorTable, Part, read_monitor, read_receivers, read_sources
 from monitor.config.report import Report, unknown_key
@@ -26,7 +27,7 @@ __all__ = [
     "state_dir",
 ]
 
-_TABLES = ("monitor", "sources", "receivers", "budgets")
+_TABLES = ("monitor", "sources", "receivers", "budgets", "local", "exchange")
 
 
 def load(path: Path) -> Config:
@@ -41,6 +42,7 @@ def load(path: Path) -> Config:
     receivers = read_receivers(report, document)
     names = [part.name for part in receivers]
     budgets = read_budgets(report, document, names)
+    local, exchange = read_local(report, document), read_exchange(report, document)
     check(report, monitor, sources, receivers, budgets)
     if report.problems:
         raise ConfigError(report.problems)
@@ -50,6 +52,8 @@ def load(path: Path) -> Config:
         sources=_settings(sources),
         receivers=_settings(receivers),
         budgets=tuple(draft.config for draft in budgets),
+        local=local,
+        exchange=exchange,
         warnings=report.warnings,
     )
 

@@ -79,6 +79,7 @@ def _interval(value: Any) -> timedelta | None:
         raise ValueError(f'{error}, or "never"') from None
 
 
+Currency = Annotated[str, AfterValidator(_currency)]
 Interval = Annotated[timedelta | None, BeforeValidator(_interval)]
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 
@@ -103,7 +104,7 @@ class BudgetTable(StrictModel):
 
     name: str
     amount: Annotated[Decimal, BeforeValidator(parse_money)]
-    currency: Annotated[str, AfterValidator(_currency)]
+    currency: Currency
     period: Annotated[PeriodKind, BeforeValidator(_period)] = PeriodKind.MONTH
     start: Annotated[datetime | None, BeforeValidator(_day)] = None
     end: Annotated[datetime | None, BeforeValidator(_day)] = None

@@ -28,7 +28,7 @@ def check(
     """Report everything that does not fit together."""
     _check_something_is_there(report, sources, receivers, budgets)
     for named in (_named(sources), _named(receivers), [(draft.loc, draft.config.name) for draft in budgets]):
-        _check_names(report, named)
+        check_names(report, named)
     for part in sources:
         _check_ages(report, part)
     _check_accounts(report, sources)
@@ -45,23 +45,8 @@ def check(
     _check_used(report, monitor, receivers, budgets)
 
 
-def _named(parts: Iterable[Part]) -> list[tuple[Loc, str]]:
-    return [(part.loc, part.name) for part in parts]
-
-
-def _check_something_is_there(
-    report: Report, sources: Sequence[Part], receivers: Sequence[Part], budgets: Sequence[Draft]
-) -> None:
-    # Tables that are there but broken are reported already.
-    if not sources and not report.has_error(("sources",)):
-        report.error(("sources",), "there is no [[sources]] table, so nothing would be read; add one")
-    if not budgets and not report.has_error(("budgets",)):
-        report.warn(("budgets",), "there is no [[budgets]] table, so no alarm can ever fire")
-    if not receivers and not report.has_error(("receivers",)):
-        report.warn(("receivers",), "there is no [[receivers]] table: alarms show in `monitor status` alone")
-
-
-def _check_names(report: Report, named: Iterable[tuple[Loc, str]]) -> None:
+def check_names(report: Report, named: Iterable[tuple[Loc, str]]) -> None:
+    """Report names that are missing, not usable, or given twice."""
     first: dict[str, Loc] = {}
     for loc, name in named:
         at = (*loc, "name")
@@ -78,6 +63,22 @@ def _check_names(report: Report, named: Iterable[tuple[Loc, str]]) -> None:
             report.error(at, f'"{name}" is already the name of the one on line {line}; each needs its own')
         else:
             first[name] = loc
+
+
+def _named(parts: Iterable[Part]) -> list[tuple[Loc, str]]:
+    return [(part.loc, part.name) for part in parts]
+
+
+def _check_something_is_there(
+    report: Report, sources: Sequence[Part], receivers: Sequence[Part], budgets: Sequence[Draft]
+) -> None:
+    # Tables that are there but broken are reported already.
+    if not sources and not report.has_error(("sources",)):
+        report.error(("sources",), "there is no [[sources]] table, so nothing would be read; add one")
+    if not budgets and not report.has_error(("budgets",)):
+        report.warn(("budgets",), "there is no [[budgets]] table, so no alarm can ever fire")
+    if not receivers and not report.has_error(("receivers",)):
+        report.warn(("receivers",), "there is no [[receivers]] table: alarms show in `monitor status` alone")
 
 
 def _check_ages(report: Report, source: Part) -> None:

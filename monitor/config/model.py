@@ -15,6 +15,8 @@ from monitor.errors import Problem
 from monitor.model import Scope
 from monitor.period import Calendar
 from monitor.ports import SourceDefaults
+from monitor.training.costs import ExchangeRate
+from monitor.training.local import Rig
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +57,6 @@ class Config:
     sources: tuple[SourceDefaults, ...]
     receivers: tuple[ReceiverSettings, ...]
     budgets: tuple[BudgetConfig, ...]
+    local: tuple[Rig, ...] = ()
+    exchange: tuple[ExchangeRate, ...] = ()
     warnings: tuple[Problem, ...] = ()

@@ -8,7 +8,8 @@ from typing import Any
 from monitor.config.report import Report
 from monitor.config_lines import Loc
 
-TABLES = frozenset({"inventory", "plans", "local", "exchange"})
+TABLES = frozenset({"inventory", "plans"})
+LOCAL_KEYS = frozenset({"tariff"})
 SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
 SCOPE_KEYS = frozenset({"region", "run", "tag"})

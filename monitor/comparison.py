@@ -1,0 +1,214 @@
+"""`monitor compare`: from what was asked to the work and its terms, and the answer for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from alarms.money import EXACT, parse_amount, plain
+from monitor.clock import to_text
+from monitor.config.report import unknown_name
+from monitor.errors import ExitCode, UserError
+from monitor.training.book import Chosen, PriceBook
+from monitor.training.catalog import Discount, gpus
+from monitor.training.compare import BreakEven, Comparison, LocalRow, OfferRow, compare
+from monitor.training.costs import ExchangeRate, Terms, Work
+from monitor.training.local import Rig
+from monitor.training.model import Quote
+from monitor.training.spot import Interruptions
+
+DEFAULT_CURRENCY = "USD"
+NEVER = "never"
+# A century of one machine; a thousand times the largest run known.
+_MOST_HOURS = Decimal(1_000_000)
+_MOST_GPU_HOURS = Decimal(10_000_000_000)
+_FEWEST = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the command line says, as text; either `gpu_hours` and `gpu`, or `hours` and `on`."""
+
+    gpu_hours: str | None = None
+    gpu: str | None = None
+    hours: str | None = None
+    on: str | None = None
+    quotes: str | date = "current"
+    discount: str | None = None
+    new_customer: bool = False
+    interruptions: Interruptions | None = None
+
+
+def answer(
+    question: Question, book: PriceBook, *, rigs: Sequence[Rig], exchange: Sequence[ExchangeRate], now: datetime
+) -> Comparison:
+    """Compare. Raises UserError (64) for what cannot be meant."""
+    chosen = book.choose(question.quotes, now)
+    work, currency = _work(question, chosen, rigs)
+    terms = Terms(
+        start=now,
+        discount=_discount(question, book, now),
+        new_customer=question.new_customer,
+        interruptions=question.interruptions,
+        exchange=exchange,
+    )
+    if terms.interruptions is not None and not terms.interruptions.ever_ends:
+        raise _wrong("interrupted that often between two checkpoints, the work would never end")
+    return compare(work, chosen, rigs, terms=terms, currency=currency)
+
+
+def as_json(comparison: Comparison) -> str:
+    """The document for scripts, schema 1."""
+    document = {
+        "schema": 1,
+        "work": {"gpu_hours": plain(comparison.work.gpu_hours), "gpu": comparison.work.gpu.name},
+        "currency": comparison.currency,
+        "offers": [_offer(row) for row in comparison.offers],
+        "local": [_local(row) for row in comparison.local],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False)
+
+
+def money(amount: Decimal) -> str:
+    """Exact, with two digits after the point or as many as there are: `16385.00`."""
+    text = plain(amount)
+    whole, _, digits = text.partition(".")
+    return f"{whole}.{digits:0<2}"
+
+
+def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> tuple[Work, str]:
+    if question.gpu_hours is not None and question.gpu is not None and question.hours is question.on is None:
+        hours = _number("--gpu-hours", question.gpu_hours, _MOST_GPU_HOURS)
+        known = {name.casefold(): gpu for name, gpu in gpus().items()}
+        gpu = known.get(question.gpu.casefold())
+        if gpu is None:
+            raise _wrong(unknown_name("GPU", question.gpu, gpus()))
+        return Work(gpu, hours), DEFAULT_CURRENCY
+    if question.hours is not None and question.on is not None and question.gpu_hours is question.gpu is None:
+        hours = _number("--hours", question.hours, _MOST_HOURS)
+        host, currency = _host(question.on, [one.quote for one in chosen], rigs)
+        gpu = gpus()[host.gpu] if isinstance(host, Quote) else host.gpu
+        return Work(gpu, EXACT.multiply(hours, Decimal(host.gpus))), currency
+    raise _wrong("say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER")
+
+
+def _host(name: str, quotes: Sequence[Quote], rigs: Iterable[Rig]) -> tuple[Quote | Rig, str]:
+    hosts: Mapping[str, Quote | Rig] = {
+        **{f"local:{rig.name}": rig for rig in rigs},
+        **{quote.offer: quote for quote in quotes},
+    }
+    if name not in hosts:
+        raise _wrong(unknown_name("offer", name, hosts))
+    currencies = {quote.currency for quote in quotes if quote.offer == name} or {hosts[name].currency}
+    return hosts[name], DEFAULT_CURRENCY if DEFAULT_CURRENCY in currencies else min(currencies)
+
+
+def _number(option: str, text: str, most: Decimal) -> Decimal:
+    try:
+        number = parse_amount(text)
+    except ValueError:
+        raise _wrong(f"{option}: expected a plain number such as 500, not {text[:32]!r}") from None
+    if not _FEWEST <= number <= most:
+        raise _wrong(f"{option} {text}: expected at least {_FEWEST} and at most {most:,}")
+    if number != number.quantize(Decimal("1E-6")):
+        raise _wrong(f"{option} {text}: expected at most six digits after the point")
+    return number
+
+
+def _discount(question: Question, book: PriceBook, now: datetime) -> Discount | None:
+    if question.discount is None:
+        if question.new_customer:
+            raise _wrong("--new-customer changes nothing without a --discount")
+        return None
+    known = {code.code: code for code in book.discounts}
+    if question.discount not in known:
+        raise _wrong(unknown_name("discount", question.discount, known))
+    found = known[question.discount]
+    if found.valid_until is not None and found.valid_until <= now:
+        raise _wrong(f"the discount {found.code} ended on {found.valid_until:%Y-%m-%d}")
+    return found
+
+
+def _wrong(sentence: str) -> UserError:
+    return UserError(sentence, ExitCode.USAGE)
+
+
+def quote_json(quote: Quote) -> dict[str, str | None]:
+    """Where a price is from, and of when."""
+    return {"source": quote.source, "as_of": None if quote.as_of is None else quote.as_of.isoformat()}
+
+
+def _offer(row: OfferRow) -> dict[str, Any]:
+    quote, cost = row.quote, row.cost
+    return {
+        "on": quote.offer,
+        "pricing": quote.pricing.value,
+        "region": quote.region,
+        "gpu": quote.gpu,
+        "gpus": quote.gpus,
+        "hours": plain(cost.hours),
+        "rate_per_hour": plain(cost.rate_per_hour),
+        "currency": cost.currency,
+        "cost": money(cost.cost),
+        "expected_cost": money(cost.expected),
+        "quote": quote_json(quote),
+        "flags": list(row.flags),
+    }
+
+
+def _local(row: LocalRow) -> dict[str, Any]:
+    return {
+        "name": row.rig.name,
+        "gpu": row.rig.gpu.name,
+        "gpus": row.rig.gpus,
+        "currency": row.rig.currency,
+        "hours": plain(row.hours),
+        "hardware": plain(row.rig.hardware),
+        "running_per_hour": plain(row.rig.running_per_hour),
+        "running": money(row.running),
+        "cost": money(row.cost),
+        "amortised_cost": None if row.amortised is None else money(row.amortised),
+        "not_counted": list(row.rig.not_counted),
+        "flags": list(row.flags),
+        "break_even": [_break_even(point, row.rig) for point in row.break_even],
+    }
+
+
+def _break_even(point: BreakEven, rig: Rig) -> dict[str, str | None]:
+    never = point.hours_of_use is None
+    share = None if point.utilisation is None else plain(point.utilisation)
+    return {
+        "on": point.quote.offer,
+        "pricing": point.quote.pricing.value,
+        "region": point.quote.region,
+        "hours_of_use": NEVER if point.hours_of_use is None else plain(point.hours_of_use),
+        "calendar": NEVER if point.calendar_days is None else f"{plain(point.calendar_days)}d",
+        "utilisation": NEVER if never and rig.lifetime_hours is not None else share,
+    }
+
+
+def prices_json(chosen: Iterable[Chosen]) -> str:
+    """The price book for scripts, schema 1."""
+    rows = [
+        {
+            "offer": one.quote.offer,
+            "seller": one.quote.seller,
+            "region": one.quote.region,
+            "gpu": one.quote.gpu,
+            "memory_gb": gpus()[one.quote.gpu].memory_gb,
+            "gpus": one.quote.gpus,
+            "pricing": one.quote.pricing.value,
+            "currency": one.quote.currency,
+            "price_per_hour": plain(one.quote.price_per_hour),
+            "valid_from": None if one.quote.valid_from is None else to_text(one.quote.valid_from),
+            "valid_until": None if one.quote.valid_until is None else to_text(one.quote.valid_until),
+            "quote": quote_json(one.quote),
+            "flags": list(one.flags),
+        }
+        for one in chosen
+    ]
+    return json.dumps({"schema": 1, "quotes": rows}, indent=1, ensure_ascii=False)

@@ -1,0 +1,116 @@
+"""One function per command of what looks ahead: options in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.clock import SystemClock
+from monitor.errors import ExitCode, Problem, UserError
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.training.spot import Interruptions
+
+_CHECKPOINT = timedelta(hours=1)
+_RESTART = timedelta(minutes=10)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Show the same work everywhere."""
+    from monitor import comparison
+    from monitor.comparison_text import as_text
+    from monitor.config.prices import read_prices
+    from monitor.output import say
+
+    now = SystemClock().now()
+    path = _config_path(options)
+    config = _config_if_any(options, path)
+    book, warnings = read_prices(path)
+    _warn(warnings)
+    question = comparison.Question(
+        gpu_hours=options.gpu_hours,
+        gpu=options.gpu,
+        hours=options.hours,
+        on=options.on,
+        quotes=options.quotes,
+        discount=options.discount,
+        new_customer=options.new_customer,
+        interruptions=_interruptions(options),
+    )
+    found = comparison.answer(
+        question,
+        book,
+        rigs=() if config is None else config.local,
+        exchange=() if config is None else config.exchange,
+        now=now,
+    )
+    say(comparison.as_json(found) if options.json else as_text(found, options.quotes))
+    return ExitCode.OK
+
+
+def prices(options: argparse.Namespace) -> int:
+    """List the price book."""
+    from monitor import comparison
+    from monitor.comparison_text import prices_text
+    from monitor.config.prices import read_prices
+    from monitor.output import say
+
+    if options.action == "refresh":
+        sentence = "prices refresh is not in this version; write newer quotes into prices.toml beside the config"
+        raise UserError(sentence, ExitCode.USAGE)
+    now = SystemClock().now()
+    book, warnings = read_prices(_config_path(options))
+    _warn(warnings)
+    chosen = book.choose(options.quotes, now)
+    say(comparison.prices_json(chosen) if options.json else prices_text(chosen, options.quotes, now))
+    return ExitCode.OK
+
+
+def _config_path(options: argparse.Namespace) -> Path:
+    from monitor.config_file import find_config
+
+    option = getattr(options, "config", None)
+    return find_config(None if option is None else str(option), os.environ, Path.cwd())
+
+
+def _config_if_any(options: argparse.Namespace, path: Path) -> Config | None:
+    """The config, or None where none is asked for and there is none: then there is no hardware of one's own."""
+    from monitor.config import load
+
+    asked_for = getattr(options, "config", None) is not None or os.environ.get("MONITOR_CONFIG")
+    if not asked_for and not path.exists():
+        return None
+    config = load(path)
+    _warn(config.warnings)
+    return config
+
+
+def _interruptions(options: argparse.Namespace) -> Interruptions | None:
+    from monitor.training.spot import Interruptions
+
+    if options.interruptions_per_hour is None:
+        if options.checkpoint_every is not None or options.restart is not None:
+            sentence = "--checkpoint-every and --restart need --interruptions-per-hour"
+            raise UserError(sentence, ExitCode.USAGE)
+        return None
+    return Interruptions(
+        options.interruptions_per_hour,
+        _hours(options.checkpoint_every or _CHECKPOINT),
+        _hours(options.restart or _RESTART),
+    )
+
+
+def _hours(span: timedelta) -> Decimal:
+    return Decimal(span // timedelta(seconds=1)) / 3600
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        sys.stderr.write(f"monitor: {problem} (warning)\n")

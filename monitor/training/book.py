@@ -1,0 +1,140 @@
+"""Which quote counts: by book or by date, with its age; and prices that look wrong beside others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+from monitor.training.catalog import ARTICLE, Discount, shipped_discounts, shipped_quotes
+from monitor.training.model import PRECISE, Pricing, Quote
+
+CURRENT = "current"
+SPOT_ABOVE = "spot above on demand"
+FAR_OFF = "about 8 times off its peers per GPU"
+
+# The ratio at which a price per GPU stands where one for a host of eight belongs, or the other way round.
+_FAR = Decimal(5)
+_FEWEST_PEERS = 2
+# Prices of GPUs have moved by a fifth within a quarter: older than this is said.
+_OLD = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A quote that counts, and what is to be said of it."""
+
+    quote: Quote
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Every quote and discount that is known, shipped and the user's own."""
+
+    quotes: tuple[Quote, ...]
+    discounts: tuple[Discount, ...]
+
+    def choose(self, which: str | date, at: datetime) -> list[Chosen]:
+        """One quote for each offer, region and pricing, in the order of the book.
+
+        `which`: "article", its quotes alone; "current", the newest that is known at `at`, even if it has ended or
+        bears no date; a date: as "current" was at the end of that day.
+        """
+        if isinstance(which, str) and which == ARTICLE:
+            found = [quote for quote in self.quotes if quote.book == ARTICLE]
+        else:
+            known_at = at if isinstance(which, str) else _end_of(which)
+            at = min(at, known_at)
+            found = _newest(self.quotes, at)
+        odd = oddities(found)
+        return [Chosen(quote, (*_age(quote, at), *odd.get(quote, ()))) for quote in found]
+
+    def with_more(self, quotes: Iterable[Quote], discounts: Iterable[Discount]) -> PriceBook:
+        """With those of a user, who may say a discount anew."""
+        own = tuple(discounts)
+        names = {code.code for code in own}
+        kept = tuple(code for code in self.discounts if code.code not in names)
+        return replace(self, quotes=(*self.quotes, *quotes), discounts=(*kept, *own))
+
+
+def shipped() -> PriceBook:
+    """What came with the program."""
+    return PriceBook(shipped_quotes(), shipped_discounts())
+
+
+def oddities(quotes: Sequence[Quote]) -> Mapping[Quote, tuple[str, ...]]:
+    """What looks wrong about a price beside the others of these; not necessarily is."""
+    found: dict[Quote, tuple[str, ...]] = {}
+    on_demand = {
+        (quote.offer, quote.region, quote.book, quote.as_of): quote
+        for quote in quotes
+        if quote.pricing is Pricing.ON_DEMAND
+    }
+    for quote in quotes:
+        flags = []
+        beside = on_demand.get((quote.offer, quote.region, quote.book, quote.as_of))
+        if quote.pricing is Pricing.SPOT and beside and quote.price_per_hour > beside.price_per_hour:
+            flags.append(SPOT_ABOVE)
+        if _is_far_off(quote, quotes):
+            flags.append(FAR_OFF)
+        if flags:
+            found[quote] = tuple(flags)
+    return found
+
+
+def _newest(quotes: Iterable[Quote], at: datetime) -> list[Quote]:
+    newest: dict[tuple[str, str, Pricing], Quote] = {}
+    dated = set()
+    for quote in quotes:
+        if quote.valid_from is not None and quote.valid_from > at:
+            continue
+        key = (quote.offer, quote.region, quote.pricing)
+        if quote.valid_from is not None:
+            dated.add((quote.offer, quote.pricing))
+        best = newest.get(key)
+        if best is None or _worth(quote, at) > _worth(best, at):
+            newest[key] = quote
+    # One without a date counts only where there is none with one, whatever its region.
+    return [
+        quote
+        for (offer, _, pricing), quote in newest.items()
+        if quote.valid_from is not None or (offer, pricing) not in dated
+    ]
+
+
+def _worth(quote: Quote, at: datetime) -> tuple[bool, datetime]:
+    start = quote.valid_from or datetime.min.replace(tzinfo=UTC)
+    return (quote.valid_from is not None and quote.is_valid(at), start)
+
+
+def _age(quote: Quote, at: datetime) -> tuple[str, ...]:
+    flags = []
+    if quote.as_of is None:
+        flags.append("undated")
+    else:
+        age = at.date() - quote.as_of
+        if age > _OLD:
+            flags.append(f"{age.days} days old")
+    if quote.valid_until is not None and quote.valid_until <= at:
+        flags.append(f"ended {quote.valid_until:%Y-%m-%d}")
+    return tuple(flags)
+
+
+def _is_far_off(quote: Quote, quotes: Iterable[Quote]) -> bool:
+    peers = sorted(
+        other.price_per_gpu_hour
+        for other in quotes
+        if other.offer != quote.offer
+        and (other.gpu, other.pricing, other.currency) == (quote.gpu, quote.pricing, quote.currency)
+    )
+    if len(peers) < _FEWEST_PEERS:
+        return False
+    middle = peers[len(peers) // 2]
+    price = quote.price_per_gpu_hour
+    return PRECISE.multiply(price, _FAR) < middle or PRECISE.multiply(middle, _FAR) < price
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day, time.max, UTC)
