@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +16,7 @@ from alarms.settings import hours_text, short_duration
 from monitor import registry
 from monitor.clock import to_text
 from monitor.config import Config, load
+from monitor.config.prices import read_prices
 from monitor.errors import ConfigError, ExitCode, Problem
 from monitor.period import Calendar
 from monitor.ports import SourceDefaults
@@ -35,6 +36,7 @@ def run(path: Path, *, live: bool, as_json: bool, out: TextIO) -> int:
     """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78."""
     try:
         config = load(path)
+        config = replace(config, warnings=(*config.warnings, *read_prices(path)[1]))
     except ConfigError as error:
         out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
         return ExitCode.CONFIG
@@ -82,6 +84,7 @@ def _rows(config: Config) -> list[tuple[str, ...]]:
             )
             for one in config.budgets
         ),
+        *(("local", one.name, f"{one.gpus} x {one.gpu.name}, {one.currency}") for one in config.local),
     ]
 
 

@@ -107,7 +107,11 @@ def _local(row: LocalRow) -> list[str]:
             f"{rig.name} ({rig.gpus} x {rig.gpu.name}): {amount}, {per_hour} an hour to run. "
             f"{_number(row.hours)} hours: {for_people(row.running, rig.currency)} running, "
             f"{for_people(row.cost, rig.currency)} in all"
-            + ("" if row.amortised is None else f", {for_people(row.amortised, rig.currency)} with its share of life")
+            + (
+                ""
+                if row.amortised is None
+                else f"; {for_people(row.amortised, rig.currency)} with but the share of its life"
+            )
             + "."
         ),
     ]

@@ -87,7 +87,7 @@ CASES = [
         "[monitor]",
         "[daemon] # HERE\n[monitor]",
         "daemon",
-        "unknown key; the keys here are monitor, sources, receivers, budgets",
+        "unknown key; the keys here are monitor, sources, receivers, budgets, local, exchange",
     ),
     (BUDGET, f"{BUDGET}\ntresholds = [] # HERE", "budgets[0].tresholds", 'unknown key; did you mean "thresholds"?'),
     (
@@ -385,11 +385,19 @@ def _line_of_the_edit(text: str, new: str, path: str) -> int:
     return text.splitlines().index(f"[[{path.partition('[')[0]}]]") + 1
 
 
+LOCAL = """[[local]]
+name = "rig"
+gpus = 4
+gpu = "A100-80GB"
+parts = { gpus = "60000" }
+power_watts = 3000
+currency = "USD"
+"""
+
 NOT_YET = [
     ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
     ("[monitor]", "[[plans]] # HERE\n[monitor]", "plans"),
-    ("[monitor]", "[[local]] # HERE\n[monitor]", "local"),
-    ("[monitor]", "[[exchange]] # HERE\n[monitor]", "exchange"),
+    ("[monitor]", f"{LOCAL}tariff = [] # HERE\n[monitor]", "local[0].tariff"),
     ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
     (
         "[[receivers]]",
