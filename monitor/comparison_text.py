@@ -85,9 +85,10 @@ def _source(one: Chosen) -> str:
 
 def _offer(row: OfferRow, notes: _Notes) -> str:
     cost = row.cost
+    hours = _fitted(_number(cost.hours), cost.hours, 9)
     return (
-        f"{_cut(row.quote.offer, _NAME)} {_PRICING[row.quote.pricing]:<9} {_number(cost.hours):>9} "
-        f"{_amount(cost.rate_per_hour, cost.currency):>8} {_amount(cost.cost, cost.currency):>13}  "
+        f"{_cut(row.quote.offer, _NAME)} {_PRICING[row.quote.pricing]:<9} {hours} "
+        f"{_money(cost.rate_per_hour, cost.currency, 8)} {_money(cost.cost, cost.currency, 13)}  "
         f"{notes.mark(row.flags)}"
     ).rstrip()
 
@@ -130,11 +131,21 @@ def _break_even(point: BreakEven) -> str:
     if point.hours_of_use is None or point.calendar_days is None:
         return f"{name} {'never':>13}"
     share = "" if point.utilisation is None else f"{point.utilisation.scaleb(2):,.1f} %"
-    return f"{name} {_number(point.hours_of_use):>13} {point.calendar_days:>11,.1f} {share:>13}".rstrip()
+    days = _fitted(f"{point.calendar_days:,.1f}", point.calendar_days, 11)
+    return f"{name} {_fitted(_number(point.hours_of_use), point.hours_of_use, 13)} {days} {share:>13}".rstrip()
 
 
 def _amount(amount: Decimal, currency: str) -> str:
     return for_people(amount, currency).removesuffix(f" {currency}")
+
+
+def _money(amount: Decimal, currency: str, width: int) -> str:
+    return _fitted(_amount(amount, currency), amount, width)
+
+
+def _fitted(text: str, value: Decimal, width: int) -> str:
+    """The text at the right of a column, or the value in millions where that is too wide."""
+    return f"{text if len(text) <= width else f'{value.scaleb(-6):,.1f}M':>{width}}"
 
 
 def _number(value: Decimal) -> str:

@@ -128,7 +128,9 @@ def test_the_first_month_of_a_new_customer_has_its_own_discount_and_no_other() -
     assert cost_of(ciuic, Decimal(100), no_other, "USD").cost == Decimal("2422.50")
 
 
-@pytest.mark.parametrize(("start", "hours"), [("2027-01-31", 28 * 24), ("2026-12-15", 31 * 24), ("2028-01-30", 30 * 24)])
+@pytest.mark.parametrize(
+    ("start", "hours"), [("2027-01-31", 28 * 24), ("2026-12-15", 31 * 24), ("2028-01-30", 30 * 24)]
+)
 def test_a_first_month_ends_on_the_same_day_or_the_last(start: str, hours: int) -> None:
     terms = Terms(datetime.fromisoformat(start).replace(tzinfo=UTC), DEEPSEEK, new_customer=True)
     ciuic = ARTICLE[("ciuic:8xA100", Pricing.ON_DEMAND)]
