@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from alarms.money import EXACT, parse_amount, plain
@@ -46,7 +46,7 @@ class Question:
 def answer(
     question: Question, book: PriceBook, *, rigs: Sequence[Rig], exchange: Sequence[ExchangeRate], now: datetime
 ) -> Comparison:
-    """Compare. Raises UserError (64) for what cannot be meant."""
+    """Compare. Raises UserError: 64 for what cannot be meant, 65 for prices that cannot be reckoned with."""
     chosen = book.choose(question.quotes, now)
     work, currency = _work(question, chosen, rigs)
     terms = Terms(
@@ -58,7 +58,11 @@ def answer(
     )
     if terms.interruptions is not None and not terms.interruptions.ever_ends:
         raise _wrong("interrupted that often between two checkpoints, the work would never end")
-    return compare(work, chosen, rigs, terms=terms, currency=currency)
+    try:
+        return compare(work, chosen, rigs, terms=terms, currency=currency)
+    except DecimalException:  # nothing is rounded in silence
+        sentence = "amounts this large, this small or with this many digits cannot be multiplied exactly; round them"
+        raise UserError(sentence) from None
 
 
 def as_json(comparison: Comparison) -> str:
@@ -174,11 +178,11 @@ def _local(row: LocalRow) -> dict[str, Any]:
         "amortised_cost": None if row.amortised is None else money(row.amortised),
         "not_counted": list(row.rig.not_counted),
         "flags": list(row.flags),
-        "break_even": [_break_even(point, row.rig) for point in row.break_even],
+        "break_even": [_break_even(point) for point in row.break_even],
     }
 
 
-def _break_even(point: BreakEven, rig: Rig) -> dict[str, str | None]:
+def _break_even(point: BreakEven) -> dict[str, str | None]:
     never = point.hours_of_use is None
     share = None if point.utilisation is None else plain(point.utilisation)
     return {
@@ -187,7 +191,7 @@ def _break_even(point: BreakEven, rig: Rig) -> dict[str, str | None]:
         "region": point.quote.region,
         "hours_of_use": NEVER if point.hours_of_use is None else plain(point.hours_of_use),
         "calendar": NEVER if point.calendar_days is None else f"{plain(point.calendar_days)}d",
-        "utilisation": NEVER if never and rig.lifetime_hours is not None else share,
+        "utilisation": NEVER if never else share,
     }
 
 

@@ -15,6 +15,8 @@ from monitor.training.model import PRECISE, Gpu, Quote
 
 _HUNDREDTH = Decimal("0.01")
 _SHARE = Decimal("0.0001")
+# A hundred thousand years.
+_FOREVER = Decimal(10**9)
 _HOURS_A_DAY = Decimal(24)
 
 
@@ -127,9 +129,10 @@ def _cost_in(row: OfferRow, rig: Rig, terms: Terms) -> Decimal | None:
 def _break_even(quote: Quote, rig: Rig, cloud_per_hour: Decimal) -> BreakEven:
     """Against what the cloud takes for as much as the rig does in an hour."""
     saved = PRECISE.subtract(cloud_per_hour, rig.running_per_hour)
-    if saved <= 0:
+    exact = PRECISE.divide(rig.to_earn_back, saved) if saved > 0 else _FOREVER
+    if exact >= _FOREVER:
         return BreakEven(quote, None, None, None)
-    hours = _up(max(Decimal(0), PRECISE.divide(rig.to_earn_back, saved)), _HUNDREDTH)
+    hours = _up(exact, _HUNDREDTH)
     days = _up(PRECISE.divide(hours, PRECISE.multiply(rig.utilisation, _HOURS_A_DAY)), _HUNDREDTH)
     life = rig.lifetime_hours
     share = None if life is None else PRECISE.divide(hours, life).quantize(_SHARE, context=PRECISE)

@@ -90,6 +90,8 @@ def cost_of(quote: Quote, hours: Decimal, terms: Terms, currency: str) -> Cost:
     price = quote.price_per_hour if worth is None else EXACT.multiply(quote.price_per_hour, worth)
     first, later = _rates(quote, price, terms)
     flags = () if worth is not None else (f"in {quote.currency}: no exchange rate to {currency}",)
+    if terms.discount is not None and first != price:
+        flags = (f"with {terms.discount.code}", *flags)
     expected_hours = hours
     if quote.pricing is Pricing.SPOT:
         if terms.interruptions is None:

@@ -185,6 +185,14 @@ def test_a_named_config_must_be_there_and_a_broken_one_is_78(tmp_path: Path) -> 
     assert "local[0].power_watts: expected watts" in done.stderr
 
 
+def test_amounts_that_cannot_be_multiplied_exactly_are_refused(configured: Path) -> None:
+    many = CONFIG.replace('"0.15"', '"0.123456789012345678"\npue = "1.123456789012345678"\nwall_factor = "1.01"')
+    (configured / "config.toml").write_text(many)
+    done = run(configured, *P4D)
+    assert done.returncode == 65
+    assert "cannot be multiplied exactly" in done.stderr
+
+
 def test_check_config_looks_at_prices_toml_too(configured: Path) -> None:
     (configured / "prices.toml").write_text("[[quotes]]\n")
     (configured / "prices.toml").chmod(0o600)

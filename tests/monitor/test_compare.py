@@ -124,6 +124,7 @@ def test_the_first_month_of_a_new_customer_has_its_own_discount_and_no_other() -
     assert cost_of(ciuic, Decimal(100), terms, "USD").cost == Decimal("1425.00")
     # From 26 November to 26 December are 720 hours; what is beyond them has 15 % off.
     assert cost_of(ciuic, Decimal(800), terms, "USD").cost == 720 * Decimal("14.25") + 80 * Decimal("24.225")
+    assert cost_of(ciuic, Decimal(100), terms, "USD").flags == ("with DEEPSEEK2024",)
     no_other = replace(terms, discount=replace(DEEPSEEK, first_month_off=None))
     assert cost_of(ciuic, Decimal(100), no_other, "USD").cost == Decimal("2422.50")
 
@@ -172,6 +173,15 @@ def test_only_spot_is_interrupted() -> None:
     assert silent.flags == ("interruptions not stated",)
 
 
+def test_interruptions_count_in_the_order() -> None:
+    """A spot offer that is cheaper only while nobody takes it away comes after the firm one."""
+    spot = replace(quote(price="34.49"), pricing=Pricing.SPOT)
+    work = Work(gpus()["A100-80GB"], Decimal(8))
+    assert compared(work, quote(), spot).offers[0].quote is spot
+    interrupted = replace(TERMS, interruptions=Interruptions(Decimal("0.1"), Decimal(1), Decimal("0.1")))
+    assert compared(work, quote(), spot, terms=interrupted).offers[1].quote is spot
+
+
 def test_other_memory_is_said() -> None:
     work = Work(gpus()["A100-80GB"], Decimal(8))
     flags = {row.quote.gpu: row.flags for row in compared(work, *map(quote, ("A100", "A100-40GB", "A100-80GB"))).offers}
@@ -203,7 +213,7 @@ def test_at_break_even_both_have_cost_the_same(price: Decimal, count: int, utili
 
 
 def test_it_never_pays_against_what_costs_no_more_to_run() -> None:
-    for price, never in (("0.90", True), ("0.91", False)):
+    for price, never in (("0.90", True), ("0.9000001", True), ("0.91", False)):
         (row,) = compared(Work(RIG.gpu, Decimal(8)), quote(price=price), rigs=(RIG,)).local
         assert (row.break_even[0].hours_of_use is None) is never
 
