@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field
 
 from alarms.money import parse_amount
 from alarms.settings import StrictModel
-from monitor.config import not_yet
 from monitor.config.budgets import Currency
 from monitor.config.checks import check_names
 from monitor.config.parts import tables
 from monitor.config.report import Report, unknown_name
+from monitor.config.tariff import read_tariff
 from monitor.config.thresholds import parse_money
 from monitor.config_lines import Loc
 from monitor.training.catalog import gpus
@@ -112,8 +112,9 @@ class LocalTable(StrictModel):
     gpu: Annotated[str, BeforeValidator(gpu_name)]
     parts: Annotated[dict[str, Money], BeforeValidator(_parts)]
     power_watts: _Watts
-    electricity_per_kwh: MoneyOrNone
     currency: Currency
+    electricity_per_kwh: Annotated[Decimal | None, BeforeValidator(amount_or_nothing)] = None
+    tariff: Any = None
     lifetime: Annotated[Decimal | None, BeforeValidator(_lifetime)] = None
     utilisation: Annotated[
         Decimal, _between("0", "1", "expected a share of its life above 0 and at most 1, such as 0.7", above_low=True)
@@ -143,7 +144,6 @@ _LOCAL_STAND_INS: Mapping[str, Any] = {
     "gpu": "A100",
     "parts": {"all": "1"},
     "power_watts": 1,
-    "electricity_per_kwh": 0,
     "currency": "XXX",
 }
 _EXCHANGE_STAND_INS: Mapping[str, Any] = {"from": "XXX", "to": "XXY", "rate": 1, "as_of": date(1970, 1, 1)}
@@ -153,13 +153,10 @@ def read_local(report: Report, document: Mapping[str, Any]) -> tuple[Rig, ...]:
     """Every `[[local]]` table."""
     rigs, named = [], []
     for loc, raw in tables(report, document, "local"):
-        wanted = not_yet.without(report, raw, loc, keys=not_yet.LOCAL_KEYS, values={})
-        # What a tariff says, `electricity_per_kwh` need not.
-        stand_in = {"electricity_per_kwh": 0} if wanted.keys() != raw.keys() else {}
-        table = report.validate(LocalTable, {**stand_in, **wanted}, loc, _LOCAL_STAND_INS)
+        table = report.validate(LocalTable, raw, loc, _LOCAL_STAND_INS)
         named.append((loc, raw["name"] if isinstance(raw.get("name"), str) else ""))
         if table is not None:
-            rig = _rig(table, raw)
+            rig = _rig(table, raw, _per_kwh(report, table, raw, loc))
             _check_rig(report, rig, raw, loc)
             rigs.append(rig)
     check_names(report, named)
@@ -185,7 +182,17 @@ def read_exchange(report: Report, document: Mapping[str, Any]) -> tuple[Exchange
     return tuple(rates)
 
 
-def _rig(table: LocalTable, raw: Mapping[str, Any]) -> Rig:
+def _per_kwh(report: Report, table: LocalTable, raw: Mapping[str, Any], loc: Loc) -> Decimal:
+    if "tariff" in raw:
+        if "electricity_per_kwh" in raw:
+            report.error((*loc, "tariff"), "has electricity_per_kwh beside it; remove one or the other")
+        return read_tariff(report, raw["tariff"], (*loc, "tariff")) or Decimal(0)
+    if "electricity_per_kwh" not in raw:
+        report.error((*loc, "electricity_per_kwh"), "missing; add electricity_per_kwh = … or tariff = … here")
+    return table.electricity_per_kwh or Decimal(0)
+
+
+def _rig(table: LocalTable, raw: Mapping[str, Any], per_kwh: Decimal) -> Rig:
     return Rig(
         name=table.name,
         gpus=table.gpus,
@@ -193,7 +200,7 @@ def _rig(table: LocalTable, raw: Mapping[str, Any]) -> Rig:
         currency=table.currency,
         parts=table.parts,
         power_watts=table.power_watts,
-        electricity_per_kwh=table.electricity_per_kwh,
+        electricity_per_kwh=per_kwh,
         lifetime_hours=table.lifetime,
         pue=table.pue,
         wall_factor=table.wall_factor,

@@ -9,7 +9,6 @@ from monitor.config.report import Report
 from monitor.config_lines import Loc
 
 TABLES = frozenset({"inventory", "plans"})
-LOCAL_KEYS = frozenset({"tariff"})
 SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
 SCOPE_KEYS = frozenset({"region", "run", "tag"})

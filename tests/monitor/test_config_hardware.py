@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,18 @@ CASES = [
         "is more than power_watts; the two are the wrong way round",
     ),
     ("gpus = 4", "gpus = 4\npower = 1", "local[0].power", 'unknown key; did you mean "power_watts"?'),
-    ("gpus = 4", "gpus = 4\ntariff = []", "local[0].tariff", "the key tariff is not in this version; remove it"),
+    (
+        "gpus = 4",
+        'gpus = 4\ntariff = [{ per_kwh = "0.2" }]',
+        "local[0].tariff",
+        "has electricity_per_kwh beside it; remove one or the other",
+    ),
+    (
+        'electricity_per_kwh = "0.15"\n',
+        "",
+        "local[0].electricity_per_kwh",
+        "missing; add electricity_per_kwh = … or tariff = … here",
+    ),
     ('name = "rig"\n', "", "local[0].name", "missing; add name = … here"),
     ('"EUR"', '"Euro"', "exchange[0].from", 'expected a currency of three capital letters, such as "USD"'),
     ('from = "EUR"\n', "", "exchange[0].from", "missing; add from = … here"),
@@ -173,3 +185,65 @@ def test_two_of_one_name_and_two_rates_of_one_day_are_told_with_the_first_line(t
 def test_idle_power_without_utilisation_is_a_warning(tmp_path: Path) -> None:
     config = loaded(tmp_path, GOOD.replace("gpus = 4", "gpus = 4\nidle_watts = 100"))
     assert "counts only together with utilisation" in " ".join(str(problem) for problem in config.warnings)
+
+
+NIGHT = '{ per_kwh = "0.10", from = "22:00", to = "06:00" }'
+WEEKEND = '{ per_kwh = 0.16, days = ["sun", "sat"] }'
+REST = '{ per_kwh = "0.24" }'
+
+
+@pytest.mark.parametrize(
+    ("rates", "mean"),
+    [
+        ([REST], "0.24"),
+        # 8 of 24 hours at night.
+        ([NIGHT, REST], f"{(8 * Fraction(10, 100) + 16 * Fraction(24, 100)) / 24}"),
+        # 56 hours of nights, 32 of the weekend by day, 80 others.
+        ([NIGHT, WEEKEND, REST], f"{Fraction(56 * 10 + 32 * 16 + 80 * 24, 168 * 100)}"),
+        ([WEEKEND, NIGHT, REST], f"{Fraction(48 * 16 + 40 * 10 + 80 * 24, 168 * 100)}"),
+        ([REST, NIGHT], "0.24"),
+    ],
+)
+def test_a_tariff_counts_by_the_mean_of_the_week(tmp_path: Path, rates: list[str], mean: str) -> None:
+    tariff = f"tariff = [{', '.join(rates)}]"
+    (rig,) = loaded(tmp_path, GOOD.replace('electricity_per_kwh = "0.15"', tariff)).local
+    assert abs(Fraction(rig.electricity_per_kwh) - Fraction(mean)) <= Fraction(1, 10**12)
+    if len(rates) == 1:
+        assert rig.electricity_per_kwh == Decimal(mean)
+
+
+@pytest.mark.parametrize(
+    ("tariff", "path", "sentence"),
+    [
+        (
+            "[]",
+            "",
+            'expected a list such as [{ per_kwh = "0.10", from = "22:00", to = "06:00" }, { per_kwh = "0.25" }]',
+        ),
+        (f"[{NIGHT}]", "", "says nothing of mon 06:00; add a last rate without times"),
+        (
+            '[{ per_kwh = "0.1", from = "24:00", to = "06:00" }]',
+            "[0].from",
+            'expected a time of day from "00:00" to "23:59"',
+        ),
+        ('[{ per_kwh = "0.1", from = "22:00" }]', "[0].to", "missing; a rate with `from` needs to = … too"),
+        ('[{ per_kwh = "0.1", to = "06:00" }]', "[0].from", "missing; a rate with `to` needs from = … too"),
+        (
+            '[{ per_kwh = "0.1", from = "06:00", to = "06:00" }]',
+            "[0].to",
+            "is the same as `from`; leave both out for the whole day",
+        ),
+        (
+            '[{ per_kwh = "0.1", days = ["saturday"] }]',
+            "[0].days",
+            'expected a list of "mon", "tue", "wed", "thu", "fri", "sat" or "sun", such as ["sat", "sun"]',
+        ),
+        ('[{ price = "0.1", per_kwh = 1 }]', "[0].price", "unknown key; the keys here are per_kwh, from, to, days"),
+        (f"[{', '.join([REST] * 51)}]", "", "has 51 rates; 50 at most"),
+    ],
+)
+def test_a_tariff_with_a_problem(tmp_path: Path, tariff: str, path: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, GOOD.replace('electricity_per_kwh = "0.15"', f"tariff = {tariff}"))
+    ((problem),) = caught.value.problems
+    assert (problem.line, problem.path, problem.message) == (11, f"local[0].tariff{path}", sentence)

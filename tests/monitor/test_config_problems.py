@@ -385,19 +385,9 @@ def _line_of_the_edit(text: str, new: str, path: str) -> int:
     return text.splitlines().index(f"[[{path.partition('[')[0]}]]") + 1
 
 
-LOCAL = """[[local]]
-name = "rig"
-gpus = 4
-gpu = "A100-80GB"
-parts = { gpus = "60000" }
-power_watts = 3000
-currency = "USD"
-"""
-
 NOT_YET = [
     ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
     ("[monitor]", "[[plans]] # HERE\n[monitor]", "plans"),
-    ("[monitor]", f"{LOCAL}tariff = [] # HERE\n[monitor]", "local[0].tariff"),
     ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
     (
         "[[receivers]]",
