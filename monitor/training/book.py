@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -67,6 +69,7 @@ def shipped() -> PriceBook:
 def oddities(quotes: Sequence[Quote]) -> Mapping[Quote, tuple[str, ...]]:
     """What looks wrong about a price beside the others of these; not necessarily is."""
     found: dict[Quote, tuple[str, ...]] = {}
+    peers = _Peers(quotes)
     on_demand = {
         (quote.offer, quote.region, quote.book, quote.as_of): quote
         for quote in quotes
@@ -77,7 +80,7 @@ def oddities(quotes: Sequence[Quote]) -> Mapping[Quote, tuple[str, ...]]:
         beside = on_demand.get((quote.offer, quote.region, quote.book, quote.as_of))
         if quote.pricing is Pricing.SPOT and beside and quote.price_per_hour > beside.price_per_hour:
             flags.append(SPOT_ABOVE)
-        if _is_far_off(quote, quotes):
+        if peers.far_from(quote):
             flags.append(FAR_OFF)
         if flags:
             found[quote] = tuple(flags)
@@ -122,18 +125,29 @@ def _age(quote: Quote, at: datetime) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def _is_far_off(quote: Quote, quotes: Iterable[Quote]) -> bool:
-    peers = sorted(
-        other.price_per_gpu_hour
-        for other in quotes
-        if other.offer != quote.offer
-        and (other.gpu, other.pricing, other.currency) == (quote.gpu, quote.pricing, quote.currency)
-    )
-    if len(peers) < _FEWEST_PEERS:
-        return False
-    middle = peers[len(peers) // 2]
-    price = quote.price_per_gpu_hour
-    return PRECISE.multiply(price, _FAR) < middle or PRECISE.multiply(middle, _FAR) < price
+class _Peers:
+    """What others take for a GPU of the same model, pricing and currency: one price for each offer."""
+
+    def __init__(self, quotes: Iterable[Quote]) -> None:
+        self._prices: dict[tuple[str, Pricing, str], dict[str, Decimal]] = defaultdict(dict)
+        for quote in quotes:
+            self._prices[_kind(quote)][quote.offer] = quote.price_per_gpu_hour
+        self._sorted = {kind: sorted(prices.values()) for kind, prices in self._prices.items()}
+
+    def far_from(self, quote: Quote) -> bool:
+        """Whether its price is far from the middle of the others'."""
+        ordered = self._sorted[_kind(quote)]
+        if len(ordered) <= _FEWEST_PEERS:
+            return False
+        own = bisect_left(ordered, self._prices[_kind(quote)][quote.offer])
+        middle = (len(ordered) - 1) // 2
+        other = ordered[middle if middle < own else middle + 1]
+        price = quote.price_per_gpu_hour
+        return PRECISE.multiply(price, _FAR) < other or PRECISE.multiply(other, _FAR) < price
+
+
+def _kind(quote: Quote) -> tuple[str, Pricing, str]:
+    return (quote.gpu, quote.pricing, quote.currency)
 
 
 def _end_of(day: date) -> datetime:

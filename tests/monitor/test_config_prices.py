@@ -160,3 +160,10 @@ def test_a_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").chmod(0o666)
     with pytest.raises(ConfigError, match="can be changed by every user"):
         read_prices(config)
+
+
+def test_a_file_of_thousands_of_quotes_is_read_in_moments(tmp_path: Path) -> None:
+    text = "".join(QUOTE.replace("aws:p5.48xlarge", f"x:{number}") for number in range(2000))
+    book, warnings = read_prices(written(tmp_path, text))
+    assert warnings == ()
+    assert len(book.choose("current", NOW)) == 4000 + len(shipped().choose("current", NOW))
