@@ -97,7 +97,8 @@ def _newest(quotes: Iterable[Quote], at: datetime) -> list[Quote]:
         if quote.valid_from is not None:
             dated.add((quote.offer, quote.pricing))
         best = newest.get(key)
-        if best is None or _worth(quote, at) > _worth(best, at):
+        # Of two of the same day the later in the book counts: what a user says goes before what ships.
+        if best is None or _worth(quote, at) >= _worth(best, at):
             newest[key] = quote
     # One without a date counts only where there is none with one, whatever its region.
     return [

@@ -124,6 +124,11 @@ def test_an_undated_one_counts_where_there_is_no_other() -> None:
     assert len(book(other_pricing, OLD).choose("current", NOW)) == 2
 
 
+def test_of_two_of_one_day_the_users_counts() -> None:
+    own = replace(OLD, price_per_hour=Decimal(35), book="prices.toml")
+    assert [one.quote for one in book(OLD).with_more([own], ()).choose("current", NOW)] == [own]
+
+
 def test_spot_above_on_demand_looks_wrong() -> None:
     spot = replace(OLD, pricing=Pricing.SPOT, price_per_hour=Decimal("40.01"))
     assert oddities([OLD, spot]) == {spot: (SPOT_ABOVE,)}
