@@ -19,7 +19,7 @@ from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
 
-_LATER = ("plan", "alarms", "progress")
+_LATER = ("alarms", "progress")
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
@@ -30,6 +30,7 @@ _EXAMPLES = """examples:
   monitor notify oncall                 does a message arrive?
   monitor silence training --for 4h     no paging for a while
   monitor compare --hours 500 --on aws:p4d.24xlarge
+  monitor plan                          what training will cost; 2: too much
 
 Exit codes, but for status, are those of sysexits(3): 64 usage, 65 data,
 69 unavailable, 75 try again later (also: another daemon is running),

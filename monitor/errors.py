@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
     """sysexits(3), for every command but `status`."""
 
     OK = 0
+    OVER_BUDGET = 2
     USAGE = 64
     DATA = 65
     UNAVAILABLE = 69

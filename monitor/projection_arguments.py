@@ -1,4 +1,4 @@
-"""The command line of what looks ahead: `compare` and `prices`."""
+"""The command line of what looks ahead: `plan`, `compare` and `prices`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _MOST_INTERRUPTIONS = Decimal(60)
 
 
 def add_projections(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add both commands. `add`: name, function, text, examples."""
+    """Add the commands. `add`: name, function, text, examples."""
+    text = "what the training plans of the config will cost; exit code 2 when one exceeds its budget"
+    plan = add("plan", functions.plan, text, "", "deepseek-ft", "deepseek-ft --json | jq '.plans[0].p90'")
+    plan.add_argument("name", nargs="?", metavar="NAME", help="one plan; without it all of them")
+    plan.add_argument("--json", action="store_true", help="for scripts")
+    plan.add_argument("--plot", metavar="FILE", help=argparse.SUPPRESS)
     compare = add(
         "compare",
         functions.compare,

@@ -22,6 +22,26 @@ _CHECKPOINT = timedelta(hours=1)
 _RESTART = timedelta(minutes=10)
 
 
+def plan(options: argparse.Namespace) -> int:
+    """Reckon the plans and set them against their budgets."""
+    from monitor import plan_answer
+    from monitor.config import load, state_dir
+    from monitor.config.prices import read_prices
+    from monitor.output import say
+    from monitor.plan_text import as_text
+
+    if options.plot is not None:
+        raise UserError("plan --plot is not in this version; leave it out", ExitCode.USAGE)
+    path = _config_path(options)
+    config = load(path)
+    _warn(config.warnings)
+    option = getattr(options, "state_dir", None)
+    state = state_dir(path, None if option is None else str(option), os.environ)
+    answers = plan_answer.answer(config, options.name, read_prices(path)[0], state, SystemClock().now())
+    say(plan_answer.as_json(answers) if options.json else as_text(answers))
+    return ExitCode.OK if all(one.fits is not False for one in answers) else ExitCode.OVER_BUDGET
+
+
 def compare(options: argparse.Namespace) -> int:
     """Show the same work everywhere."""
     from monitor import comparison

@@ -12,6 +12,7 @@ from monitor.config.checks import check
 from monitor.config.hardware import read_exchange, read_local
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.config.parts import MonitorTable, Part, read_monitor, read_receivers, read_sources
+from monitor.config.plans import Beside, read_plans
 from monitor.config.report import Report, unknown_key
 from monitor.config_file import check_safety, find_config, parse, read, state_dir
 from monitor.errors import ConfigError
@@ -27,7 +28,7 @@ __all__ = [
     "state_dir",
 ]
 
-_TABLES = ("monitor", "sources", "receivers", "budgets", "local", "exchange")
+_TABLES = ("monitor", "sources", "receivers", "budgets", "local", "exchange", "plans")
 
 
 def load(path: Path) -> Config:
@@ -44,8 +45,10 @@ def load(path: Path) -> Config:
     budgets = read_budgets(report, document, names)
     local, exchange = read_local(report, document), read_exchange(report, document)
     check(report, monitor, sources, receivers, budgets)
-    if report.problems:
-        raise ConfigError(report.problems)
+    beside = Beside(path, local, exchange, budgets)
+    plans = read_plans(report, document, beside)
+    if report.problems or beside.problems:
+        raise ConfigError([*report.problems, *beside.problems])
     return Config(
         path=path,
         monitor=_monitor_section(path, monitor, names),
@@ -54,6 +57,7 @@ def load(path: Path) -> Config:
         budgets=tuple(draft.config for draft in budgets),
         local=local,
         exchange=exchange,
+        plans=plans,
         warnings=report.warnings,
     )
 

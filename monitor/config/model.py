@@ -17,6 +17,7 @@ from monitor.period import Calendar
 from monitor.ports import SourceDefaults
 from monitor.training.costs import ExchangeRate
 from monitor.training.local import Rig
+from monitor.training.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +60,5 @@ class Config:
     budgets: tuple[BudgetConfig, ...]
     local: tuple[Rig, ...] = ()
     exchange: tuple[ExchangeRate, ...] = ()
+    plans: tuple[Plan, ...] = ()
     warnings: tuple[Problem, ...] = ()

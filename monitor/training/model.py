@@ -117,6 +117,11 @@ class Spread:
         return Spread(tuple(sorted(change(value) for value in self.values)))
 
 
+def blend(spreads: Iterable[Spread]) -> Spread:
+    """One of these, each as likely as the others."""
+    return Spread(_thinned(sorted(value for spread in spreads for value in spread.values)))
+
+
 def sum_of_independent(spreads: Iterable[Spread]) -> Spread:
     """The sum of figures whose doubts have nothing to do with each other: every pair of values, thinned out again."""
     result = Spread.certain(Decimal(0))

@@ -21,7 +21,6 @@ from tests.e2e.test_bill_to_message import publish
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
-        (["plan"], "the command plan is not in this version"),
         (["alarms", "apply"], "the command alarms is not in this version"),
     ],
 )

@@ -62,11 +62,11 @@ def test_a_good_config_is_summed_up(shipped):
 
 
 def test_a_bad_one_is_told_with_every_problem(tmp_path):
-    path = written(tmp_path, "[monitor]\npol = 1\n[[plans]]\n[[sources]]\n")
+    path = written(tmp_path, "[monitor]\npol = 1\n[[inventory]]\n[[sources]]\n")
     code, text = checked(path)
     assert code == 78
     assert text.splitlines()[0] == f'{path}:2: monitor.pol: unknown key; did you mean "poll"?'
-    assert text.splitlines()[1] == f"{path}:3: plans: [[plans]] is not in this version; remove it"
+    assert text.splitlines()[1] == f"{path}:3: inventory: [[inventory]] is not in this version; remove it"
     assert text.splitlines()[-1] == "4 problems; nothing was changed."
 
 

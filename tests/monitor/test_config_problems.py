@@ -387,7 +387,6 @@ def _line_of_the_edit(text: str, new: str, path: str) -> int:
 
 NOT_YET = [
     ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
-    ("[monitor]", "[[plans]] # HERE\n[monitor]", "plans"),
     ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
     (
         "[[receivers]]",

@@ -1,0 +1,151 @@
+"""`monitor plan`: every plan reckoned and set against what is left in its budget, and the answer for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from alarms.model import Period
+from alarms.money import EXACT, plain, total
+from monitor.clock import to_text
+from monitor.comparison import money, quote_json
+from monitor.config import BudgetConfig, Config
+from monitor.config.report import unknown_name
+from monitor.errors import ExitCode, UserError
+from monitor.period import midnight, period_of
+from monitor.store import charges
+from monitor.store.database import LEDGER, open_reading
+from monitor.training.book import PriceBook
+from monitor.training.gate import Limit, Verdict, Way, judge, ways_to_fit
+from monitor.training.model import Quote
+from monitor.training.plan import P10, P50, P90, PhaseCost, Plan, Projection, project
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One plan. `verdict` None: it names no budget. `ways`: what would fit, if it does not."""
+
+    projection: Projection
+    verdict: Verdict | None = None
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it fits its budget; None without one."""
+        return None if self.verdict is None else self.verdict.fits
+
+
+def answer(config: Config, name: str | None, book: PriceBook, state: Path, now: datetime) -> list[Answer]:
+    """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read."""
+    plans = {plan.name: plan for plan in config.plans}
+    if name is not None and name not in plans:
+        raise UserError(unknown_name("plan", name, plans), ExitCode.USAGE)
+    wanted = plans.values() if name is None else (plans[name],)
+    return [_answer(config, plan, book, state, now) for plan in wanted]
+
+
+def as_json(answers: Iterable[Answer]) -> str:
+    """The document for scripts, schema 1."""
+    document = {"schema": 1, "plans": [_plan(one) for one in answers]}
+    return json.dumps(document, indent=1, ensure_ascii=False)
+
+
+def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datetime) -> Answer:
+    projection = project(plan)
+    budget = next((budget for budget in config.budgets if budget.name == plan.budget), None)
+    if budget is None:
+        return Answer(projection)
+    limit = Limit(budget.name, budget.period, budget.amount, _spent(config, budget, projection, state, now))
+    verdict = judge(projection, limit)
+    if verdict.fits:
+        return Answer(projection, verdict)
+    return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book.choose(plan.which, plan.start))))
+
+
+def _spent(
+    config: Config, budget: BudgetConfig, projection: Projection, state: Path, now: datetime
+) -> Callable[[Period], Decimal]:
+    """What the ledger has booked in a period of a budget; nothing where nothing is stored yet."""
+    since = period_of(budget.period, min(phase.start for phase in projection.phases)).start
+    booked: dict[date, Decimal] = defaultdict(Decimal)
+    with ExitStack() as stack:
+        if (state / LEDGER).exists() and since < now:
+            connection = stack.enter_context(open_reading(state))
+            sources = {source.name for source in config.sources if source.currency == budget.currency}
+            for series, day, billed, _ in charges.day_totals(connection, since, now):
+                counts = series.source in sources and series.currency == budget.currency
+                if counts and budget.scope.covers(series):
+                    booked[day] = EXACT.add(booked[day], billed)
+
+    def spent(period: Period) -> Decimal:
+        return total(amount for day, amount in booked.items() if period.start <= midnight(day) < period.end)
+
+    return spent
+
+
+def _plan(one: Answer) -> dict[str, Any]:
+    projection = one.projection
+    verdict = one.verdict
+    return {
+        "name": projection.plan.name,
+        "currency": projection.plan.currency,
+        "total": money(projection.total),
+        "p10": money(projection.quantile(P10)),
+        "p50": money(projection.quantile(P50)),
+        "p90": money(projection.quantile(P90)),
+        "spread_from": list(projection.doubts),
+        "budget": projection.plan.budget,
+        "left_in_budget": None if verdict is None else money(verdict.left),
+        "fits": one.fits,
+        "period": None if verdict is None else _period(verdict),
+        "start": to_text(min(phase.start for phase in projection.phases)),
+        "end": to_text(projection.end),
+        "phases": [_phase(phase) for phase in projection.phases],
+        "curve": [{"at": to_text(at), "planned": money(amount)} for at, amount in projection.curve],
+        "would_fit": [_way(way) for way in one.ways],
+    }
+
+
+def _period(verdict: Verdict) -> dict[str, str]:
+    period = verdict.period
+    return {"start": to_text(period.start), "end": to_text(period.end), "p90": money(verdict.share)}
+
+
+def _phase(cost: PhaseCost) -> dict[str, Any]:
+    phase = cost.phase
+    host = phase.host
+    return {
+        "name": phase.name,
+        "on": phase.on,
+        "pricing": host.pricing.value if isinstance(host, Quote) else None,
+        "count": phase.count,
+        "hours": None if phase.duration is None else plain(phase.duration.quantile(P50)),
+        "gpu": host.gpu if isinstance(host, Quote) else host.gpu.name,
+        "gpu_hours": plain(phase.gpu_hours.quantile(P50)),
+        "scope": phase.extent.value,
+        "rate_per_hour": plain(cost.rate_per_hour),
+        "cost": money(cost.cost),
+        "p10": money(cost.quantile(P10)),
+        "p90": money(cost.quantile(P90)),
+        "amortised": None if cost.amortised is None else plain(cost.amortised),
+        "start": to_text(cost.start),
+        "end": to_text(cost.end),
+        "quote": quote_json(host) if isinstance(host, Quote) else {"source": "config", "as_of": None},
+        "flags": list(cost.flags),
+        "not_counted": [] if isinstance(host, Quote) else list(host.not_counted),
+    }
+
+
+def _way(way: Way) -> dict[str, Any]:
+    phase = way.phase.phase.name
+    if way.quote is None:
+        key = "hours" if way.unit == "hours" else "gpu_hours"
+        return {"phase": phase, key: None if way.hours is None else plain(way.hours)}
+    return {"phase": phase, "on": way.quote.offer, "pricing": way.quote.pricing.value, "p90": money(way.p90)}
