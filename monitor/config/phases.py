@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal, Inexact
 from typing import Any
 
 from alarms.money import EXACT
+from monitor.config.phase_keys import check_ways
 from monitor.config.plan_tables import MOST_HOURS, PhaseTable
 from monitor.config.report import Report, choices, unknown_name
 from monitor.config_lines import Loc
@@ -24,8 +25,6 @@ LOCAL = "local:"
 STATED = "stated in the plan"
 _MICRO = Decimal("1E-6")
 _OUTSIDE = ("price_per_gpu_hour", "currency")
-_MODEL = ("params", "tokens", "mfu", "layers", "width", "context", "precision")
-_SHAPE = ("layers", "width", "context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class _Amount:
 
 def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[str, Any], loc: Loc) -> Phase | None:
     """The phase; None if it has an error, which is reported."""
-    _check_ways(report, table, raw, loc)
+    check_ways(report, table, raw, loc)
     discount = _discount(report, market, table, loc)
     interruptions = _interruptions(report, table, raw, loc)
     # Where the keys contradict each other there is nothing to look up; where it is unknown there is nothing to count.
@@ -91,31 +90,6 @@ def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[s
         extent=table.scope,
         flags=(*place.flags, *amount.flags),
     )
-
-
-def _check_ways(report: Report, table: PhaseTable, raw: Mapping[str, Any], loc: Loc) -> None:
-    said = [key for key in ("hours", "gpu_hours", "params") if key in raw]
-    if not said:
-        report.error(
-            loc, "does not say how much work it is; add hours = …, gpu_hours = …, or params = … and tokens = …"
-        )
-    for key in said[1:]:
-        report.error((*loc, key), f"says how much work it is again, beside {said[0]}; keep one")
-    if ("params" in raw) != ("tokens" in raw):
-        missing, other = ("tokens", "params") if "params" in raw else ("params", "tokens")
-        report.error((*loc, missing), f"missing; {other} needs {missing} = … beside it")
-    shape = [key for key in _SHAPE if key in raw]
-    if shape and len(shape) < len(_SHAPE):
-        missing = next(key for key in _SHAPE if key not in raw)
-        report.error((*loc, missing), "missing; layers, width and context count together")
-    if "params" not in raw and "tokens" not in raw:
-        for key in _MODEL:
-            if key in raw:
-                report.error((*loc, key), "belongs to a phase with params and tokens; remove it")
-    if "after" in raw and "start" in raw:
-        report.error((*loc, "start"), "has after beside it; remove one or the other")
-    if table.new_customer and "discount" not in raw:
-        report.error((*loc, "new_customer"), "changes nothing without a discount; remove it")
 
 
 def _says_where(report: Report, raw: Mapping[str, Any], loc: Loc) -> bool:
@@ -306,8 +280,3 @@ def _divided(value: Decimal, by: Decimal) -> Decimal:
 
 def _hours(span: timedelta) -> Decimal:
     return PRECISE.divide(Decimal(span // timedelta(seconds=1)), Decimal(3600))
-
-
-def quotes_for(book: PriceBook, which: str | date, start: datetime) -> Sequence[Chosen]:
-    """The quotes that count for a plan: the newest that is valid at its start, a book's, or those of a day."""
-    return book.choose(which, start)

@@ -12,7 +12,7 @@ from monitor.config import not_yet
 from monitor.config.budgets import Draft
 from monitor.config.checks import check_names
 from monitor.config.parts import tables
-from monitor.config.phases import Market, quotes_for, read_phase
+from monitor.config.phases import Market, read_phase
 from monitor.config.plan_tables import PhaseTable, PlanTable
 from monitor.config.prices import read_prices
 from monitor.config.report import Report, unknown_name
@@ -45,7 +45,7 @@ class Beside:
         except ConfigError as error:
             self.problems = error.problems
             return None
-        return Market(book, table.quotes, quotes_for(book, table.quotes, table.start), self.rigs)
+        return Market(book, table.quotes, book.choose(table.quotes, table.start), self.rigs)
 
 
 def read_plans(report: Report, document: Mapping[str, Any], beside: Beside) -> tuple[Plan, ...]:

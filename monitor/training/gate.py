@@ -47,7 +47,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to make a plan fit: the phase with other hours of work (or GPU-hours: `unit`), or the phase on another offer."""
+    """A way to make a plan fit: the phase with other hours of work (or GPU-hours: `unit`), or on another offer."""
 
     phase: PhaseCost
     hours: Decimal | None = None

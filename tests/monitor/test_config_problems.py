@@ -87,7 +87,7 @@ CASES = [
         "[monitor]",
         "[daemon] # HERE\n[monitor]",
         "daemon",
-        "unknown key; the keys here are monitor, sources, receivers, budgets, local, exchange",
+        "unknown key; the keys here are monitor, sources, receivers, budgets, local, exchange, plans",
     ),
     (BUDGET, f"{BUDGET}\ntresholds = [] # HERE", "budgets[0].tresholds", 'unknown key; did you mean "thresholds"?'),
     (
