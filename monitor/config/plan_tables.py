@@ -41,6 +41,8 @@ def _number(value: Any, example: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(sentence)  # noqa: TRY004 - pydantic collects ValueError
     if isinstance(value, Decimal | int):
+        if not Decimal(value).is_finite():
+            raise ValueError(sentence)
         return Decimal(value)
     try:
         return parse_amount(value)

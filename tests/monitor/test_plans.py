@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -138,10 +139,8 @@ def test_interruptions_make_a_plan_dearer_and_uncertain_but_not_its_total() -> N
 
 
 def test_the_spread_of_interruptions_is_that_of_a_simulated_machine() -> None:
-    """Against dice: 1,000 hours, taken away every 10 hours on average, saved every hour, half an hour to start again."""
-    import random
-
-    dice = random.Random(1)  # noqa: S311
+    """Against dice: 1,000 hours, taken away every 10 on average, saved every hour, half an hour to start again."""
+    dice = random.Random(1)  # noqa: S311 - no secret
 
     def once() -> float:
         clock = 0.0
