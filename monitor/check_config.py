@@ -85,6 +85,10 @@ def _rows(config: Config) -> list[tuple[str, ...]]:
             for one in config.budgets
         ),
         *(("local", one.name, f"{one.gpus} x {one.gpu.name}, {one.currency}") for one in config.local),
+        *(
+            ("plan", one.name, f"{len(one.phases)} phases from {one.start:%Y-%m-%d} -> {one.budget or 'no budget'}")
+            for one in config.plans
+        ),
     ]
 
 

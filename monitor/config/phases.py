@@ -143,9 +143,10 @@ def _outside(report: Report, table: PhaseTable, loc: Loc) -> _Place | None:
 def _own(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc) -> _Place | None:
     known = {f"{LOCAL}{rig.name}": rig for rig in market.rigs}
     if on not in known:
-        report.error(
-            (*loc, "on"), unknown_name("offer", on, known) if known else "there is no [[local]] table; add one"
-        )
+        # One that is there but broken is reported already.
+        if not report.has_error(("local",)):
+            sentence = unknown_name("offer", on, known) if known else "there is no [[local]] table; add one"
+            report.error((*loc, "on"), sentence)
         return None
     if table.pricing is not Pricing.ON_DEMAND:
         report.error((*loc, "pricing"), "hardware of your own has no pricing; remove it")

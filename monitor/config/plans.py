@@ -18,6 +18,7 @@ from monitor.config.prices import read_prices
 from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
+from monitor.training.book import PriceBook
 from monitor.training.costs import ExchangeRate
 from monitor.training.local import Rig
 from monitor.training.plan import Phase, Plan, currency_of, project, schedule
@@ -37,15 +38,19 @@ class Beside:
         self.rigs, self.exchange, self.budgets = rigs, tuple(exchange), budgets
         self.problems: Sequence[Problem] = ()
         self._config = config
+        self._book: PriceBook | None = None
 
     def market(self, table: PlanTable) -> Market | None:
         """What its phases may run on; None if `prices.toml` cannot be used, which `problems` then says."""
-        try:
-            book, _ = read_prices(self._config)
-        except ConfigError as error:
-            self.problems = error.problems
+        if self.problems:
             return None
-        return Market(book, table.quotes, book.choose(table.quotes, table.start), self.rigs)
+        if self._book is None:
+            try:
+                self._book, _ = read_prices(self._config)
+            except ConfigError as error:
+                self.problems = error.problems
+                return None
+        return Market(self._book, table.quotes, self._book.choose(table.quotes, table.start), self.rigs)
 
 
 def read_plans(report: Report, document: Mapping[str, Any], beside: Beside) -> tuple[Plan, ...]:
@@ -113,7 +118,9 @@ def _phases(report: Report, table: PlanTable, loc: Loc, beside: Beside) -> tuple
         for index, one in enumerate(read)
         if one is not None
     ]
-    return tuple(phase for phase in found if phase is not None)
+    known = tuple(phase for phase in found if phase is not None)
+    # One that cannot be read, even for an error elsewhere, leaves a hole that others may come after.
+    return known if len(known) == len(table.phases) else None
 
 
 def _table(report: Report, item: Any, loc: Loc) -> PhaseTable | None:

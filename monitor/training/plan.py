@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from alarms.money import EXACT, total
 from monitor.training.catalog import Discount
-from monitor.training.costs import ExchangeRate, Terms, cost_of, exchange_rate
+from monitor.training.costs import NO_INTERRUPTIONS, ExchangeRate, Terms, cost_of, exchange_rate
 from monitor.training.local import Rig
 from monitor.training.model import PRECISE, Quote, Spread, blend, sum_of_dependent, sum_of_independent
 from monitor.training.spot import Interruptions
@@ -186,7 +186,7 @@ def _cost(plan: Plan, phase: Phase, start: datetime, end: datetime) -> PhaseCost
 
 def _fitting(phase: Phase, flags: Iterable[str]) -> tuple[str, ...]:
     # `cost_of` knows of no interruptions here: they are reckoned below, with how far they may go.
-    return tuple(flag for flag in flags if phase.interruptions is None or not flag.startswith("interruptions"))
+    return tuple(flag for flag in flags if phase.interruptions is None or flag != NO_INTERRUPTIONS)
 
 
 def _own(plan: Plan, phase: Phase, rig: Rig) -> tuple[Decimal, Decimal, Decimal | None]:

@@ -387,3 +387,15 @@ def test_a_plan_that_never_ends_is_refused(tmp_path: Path) -> None:
     text = GOOD[: GOOD.index("phases = [")] + f"phases = [{phases}]\n" + GOOD[GOOD.index("\n[[local]]") :]
     ((_, _, message),) = problems(tmp_path, text)
     assert message == "end after the year 9999; give them fewer hours or more machines"
+
+
+def test_a_broken_local_is_told_once(tmp_path: Path) -> None:
+    text = GOOD.replace("power_watts", "parts_ = 1\npower_watts")
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["local[0].parts_"]
+    text = GOOD.replace("[[local]]", "[local]")
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["local"]
+
+
+def test_what_comes_after_a_phase_that_cannot_be_looked_up_makes_no_trouble(tmp_path: Path) -> None:
+    text = GOOD.replace("[[local]]", "[local]").replace("hours = 20", "hours = 0")
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["plans[0].phases[2].hours", "local"]
