@@ -25,6 +25,8 @@ from monitor.training.plan import Phase, Plan, currency_of, project, schedule
 
 _PHASES = 'expected a list such as [{ name = "pretrain", on = "aws:p4d.24xlarge", hours = 500 }]'
 _MOST_PHASES = 200
+# As much as an amount of the config may be.
+_MOST_MONEY = 10**15
 # For a start that could not be read.
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -171,7 +173,7 @@ def _check_times(report: Report, plan: Plan, loc: Loc) -> None:
     """What only shows once it is known when each phase starts, and what it costs."""
     try:
         times = schedule(plan)
-        project(plan)
+        dearest = project(plan).spread.values[-1]
     except OverflowError:
         report.error((*loc, "phases"), "end after the year 9999; give them fewer hours or more machines")
         return
@@ -179,6 +181,8 @@ def _check_times(report: Report, plan: Plan, loc: Loc) -> None:
         sentence = "have amounts too large, too small or with too many digits to be multiplied exactly; round them"
         report.error((*loc, "phases"), sentence)
         return
+    if dearest >= _MOST_MONEY:
+        report.error((*loc, "phases"), "cost more than fifteen digits can say; something in them is too large")
     for index, phase in enumerate(plan.phases):
         code, start = phase.discount, times[phase.name][0]
         if code is not None and code.valid_until is not None and code.valid_until <= start:

@@ -133,9 +133,9 @@ def _other_offers(projection: Projection, dearest: PhaseCost, limit: Limit, chos
 def _fits(plan: Plan, limit: Limit) -> Projection | None:
     try:
         projection = project(plan)
+        return projection if judge(projection, limit).fits else None
     except (DecimalException, OverflowError):
         return None
-    return projection if judge(projection, limit).fits else None
 
 
 def _with(plan: Plan, phase: Phase) -> Plan:

@@ -7,8 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitor.config import Config, load
+from monitor.config.plan_tables import PhaseTable
 from monitor.errors import ConfigError
 from monitor.training.plan import P50, project
 
@@ -399,3 +402,44 @@ def test_a_broken_local_is_told_once(tmp_path: Path) -> None:
 def test_what_comes_after_a_phase_that_cannot_be_looked_up_makes_no_trouble(tmp_path: Path) -> None:
     text = GOOD.replace("[[local]]", "[local]").replace("hours = 20", "hours = 0")
     assert [path for _, path, _ in problems(tmp_path, text)] == ["plans[0].phases[2].hours", "local"]
+
+
+# What may stand in a phase: right, wrong, and absurd.
+_NUMBERS = ["0", "1", "-1", "500", "1000000", "1e9", "1e-30", "9e99", "nan", "inf", '"1.5"', '"999999999999999"']
+_NAMES = [
+    "aws:p4d.24xlarge",
+    "local:rig",
+    "spot",
+    "A100",
+    "H800",
+    "USD",
+    "EUR",
+    "fp8",
+    "validate",
+    "DEEPSEEK2024",
+    "60m",
+]
+_OTHERS = ["true", "2026-12-24", "[]", "{}", '""', '"x"']
+_VALUES = st.sampled_from([*_NUMBERS, *(f'"{name}"' for name in _NAMES), *_OTHERS])
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(sorted(PhaseTable.model_fields)), _VALUES, max_size=8))
+def test_whatever_stands_in_a_phase_is_a_plan_or_a_sentence(tmp_path: Path, keys: dict[str, str]) -> None:
+    phase = ", ".join(f"{key} = {value}" for key, value in keys.items())
+    text = GOOD.replace(PRETRAIN, f"{PRETRAIN} {{ {phase} }},")
+    try:
+        plans = loaded(tmp_path, text).plans
+    except ConfigError as error:
+        told = error.problems
+    else:
+        told = []
+        assert project(plans[0]).total > 0
+    assert all(problem.path.startswith("plans[0]") and problem.line for problem in told)
+
+
+def test_what_costs_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    dear = OUTSIDE.replace('"2"', '"999999999999999"')
+    ((_, path, message),) = problems(tmp_path, with_phase(dear))
+    assert path == "plans[0].phases"
+    assert message == "cost more than fifteen digits can say; something in them is too large"
