@@ -139,7 +139,7 @@ def test_interruptions_make_a_plan_dearer_and_uncertain_but_not_its_total() -> N
 
 
 def test_the_spread_of_interruptions_is_that_of_a_simulated_machine() -> None:
-    """Against dice: 1,000 hours, taken away every 10 on average, saved every hour, half an hour to start again."""
+    """Against dice: 1,000 hours, taken away every 10 on average, saved every hour, ten hours to start again."""
     dice = random.Random(1)  # noqa: S311 - no secret
 
     def once() -> float:
@@ -148,14 +148,21 @@ def test_the_spread_of_interruptions_is_that_of_a_simulated_machine() -> None:
             needed = 1.0
             while (until := dice.expovariate(0.1)) < needed:
                 clock += until
-                needed = 1.5
+                needed = 11.0
             clock += needed
         return clock
 
     runs = sorted(once() for _ in range(400))
-    found = Interruptions(Decimal("0.1"), Decimal(1), Decimal("0.5")).paid_hours(Decimal(1000))
+    found = Interruptions(Decimal("0.1"), Decimal(1), Decimal(10)).paid_hours(Decimal(1000))
     for share in (P10, P50, P90):
         assert abs(float(found.quantile(share)) / runs[int(share * 400)] - 1) < 0.01
+
+
+def test_an_efficiency_that_is_guessed_is_low_or_high_in_all_phases_together() -> None:
+    doubt = Spread.through(Decimal(80), Decimal(100), Decimal(130))
+    found = project(plan(phase("a", doubt), phase("b", doubt, after="a")))
+    assert (found.quantile(P10), found.quantile(P50), found.quantile(P90)) == (1600, 2000, 2600)
+    assert found.doubts == ("a (MFU)", "b (MFU)")
 
 
 @pytest.mark.parametrize(
