@@ -23,7 +23,7 @@ from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
 from monitor.model import Batch, Window
 from monitor.ports import BillingSource, SourceDefaults
-from monitor.store import charges, facts, mended
+from monitor.store import charges, facts, mended, meters
 from monitor.store.database import Store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
@@ -118,7 +118,7 @@ class Cycle:
             for name, source in self._sources.items():
                 clock = clocks.get(name) or SourceClock(name)
                 if everything or _is_due(clock, now):
-                    windows = source.windows(now, charges.meters(tx, name), clock.filled_since)
+                    windows = source.windows(now, meters.read(tx, name), clock.filled_since)
                     work[source] = [one for one in windows if clock.lacks(one.period.start, one.period.end)]
         return work
 
@@ -191,7 +191,7 @@ class Cycle:
             raise BadDataError("it answered without its newest data, which it had published before")
         if not fetched.running and batch.rest is None and window.part is None:
             batch = _without_what_was_booked_otherwise(tx, clock.name, batch, window)
-        if window.meters and not charges.meters(tx, clock.name):
+        if window.meters and not meters.known(tx, clock.name):
             raise BadDataError("it had been asked for less than is missing since the store was mended")
         booked = charges.replace(tx, clock.name, batch, now)
         if batch.rejected and booked.fallen:

@@ -12,7 +12,8 @@ from decimal import Decimal
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain, total
 from monitor.errors import BadDataError
-from monitor.model import UNATTRIBUTED, Batch, Charge, MeterReading, Series
+from monitor.model import UNATTRIBUTED, Batch, Charge, Series
+from monitor.store import meters
 from monitor.store.rollup import DayChange, verified_days, verified_totals, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
@@ -27,7 +28,6 @@ _SERIES = Table("series", ("id", "source", "currency", "account", "service", "re
 _CHARGE = Table(
     "charge", ("series_id", "start_at", "end_at", "revision", "billed_cost", "withdrawn", "observed_at"), key=4
 )
-_METER = Table("meter", ("source", "key", "at", "value"), key=2)
 
 _CHARGES_BETWEEN = (
     _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? ORDER BY start_at, end_at, revision"
@@ -72,7 +72,7 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
                 result = _sum_of(result, Replaced(fallen=1))
     tx.executemany(_CHARGE.insert, rows)
     write_days(tx, days)
-    _write_meters(tx, source, batch.meters)
+    meters.write(tx, source, batch.meters)
     return result
 
 
@@ -123,13 +123,6 @@ def charges_over(
         for (start, end), (cost, withdrawn) in newest.items():
             if not withdrawn:
                 yield start, end, Decimal(cost)
-
-
-def meters(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:
-    """The last reading of each counter of a source that needs no second look."""
-    rows = connection.execute(_METER.select + "WHERE source = ?", (source,)).fetchall()
-    _METER.verify_all(rows)
-    return {key: MeterReading(from_micros(at), Decimal(value)) for _, key, at, value, _ in rows}
 
 
 _ZERO = Decimal(0)
@@ -276,18 +269,6 @@ def _total_of(day: int, costs: _Costs) -> str | None:
         Decimal(cost) for (start, _), cost in costs.items() if cost is not None and start // MICROSECONDS_PER_DAY == day
     ]
     return plain(total(live)) if live else None
-
-
-def _write_meters(tx: sqlite3.Connection, source: str, readings: Mapping[str, MeterReading]) -> None:
-    known = meters(tx, source) if readings else {}
-    tx.executemany(
-        _METER.replace,
-        (
-            _METER.seal(source, key, to_micros(reading.at), plain(reading.value))
-            for key, reading in readings.items()
-            if known.get(key) != reading
-        ),
-    )
 
 
 def _sum_of(one: Replaced, other: Replaced) -> Replaced:

@@ -16,7 +16,7 @@ import pytest
 from alarms.model import Delivery, Facts, Kind, Notification, Period, Reason, Receipt, Severity
 from monitor.model import Batch, Charge, MeterReading, Series
 from monitor.period import month_of
-from monitor.store import backup, charges, facts, mended, mending
+from monitor.store import backup, charges, facts, mended, mending, meters
 from monitor.store.connection import StoreFullError
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
@@ -165,7 +165,7 @@ def test_damage_is_answered_with_the_newest_good_backup(tmp_path: Path) -> None:
         assert spent(store) == 5
         with store.read() as connection:
             assert mended.read(connection) == Mended(later, What.DAMAGED, "ledger.db.corrupt-20261124T190000Z", NOW)
-            assert charges.meters(connection, "aws") == {}
+            assert meters.read(connection, "aws") == {}
             clock = facts.read_clocks(connection)["aws"]
     assert (clock.next_attempt_at, clock.filled_since, clock.last_poll) == (None, None, NOW)
     assert (clock.kept_since, clock.kept_until) == (NOW - 400 * DAY, datetime(2026, 10, 1, tzinfo=UTC))
@@ -219,7 +219,7 @@ def test_a_store_that_is_older_than_what_was_published_of_it_has_gone_back(tmp_p
     facts.publish(tmp_path, '{"turn_at": "2026-11-23T19:00:00Z"}')
     with open_mended(tmp_path, NOW + HOUR) as store, store.read() as connection:
         assert mended.read(connection) == Mended(NOW + HOUR, What.WENT_BACK, "", NOW)
-        assert charges.meters(connection, "aws") == {}
+        assert meters.read(connection, "aws") == {}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from alarms.model import Period
 from monitor.errors import BadDataError, StoreError
 from monitor.model import Batch, Charge, MeterReading, Series
 from monitor.period import midnight, month_of
-from monitor.store.charges import Replaced, day_totals, meters, replace, totals_by_series
+from monitor.store import meters
+from monitor.store.charges import Replaced, day_totals, replace, totals_by_series
 from monitor.store.database import Store, open_store
 from monitor.store.rows import CorruptRowError
 
@@ -165,8 +166,8 @@ def test_meters_are_kept_per_source_until_they_move_on(store: Store) -> None:
     put(store, but(batch(), meters={"total": MeterReading(START + HOUR, Decimal(820))}))
     put(store, batch())
     with store.read() as connection:
-        assert meters(connection, "aws") == {"EC2": reading, "total": MeterReading(START + HOUR, Decimal(820))}
-        assert meters(connection, "gcp") == {}
+        assert meters.read(connection, "aws") == {"EC2": reading, "total": MeterReading(START + HOUR, Decimal(820))}
+        assert meters.read(connection, "gcp") == {}
 
 
 _SERIES = [EC2, S3, Series("aws", "EUR"), Series("aws", "USD", account="1", region="us-east-1", run="r1")]
