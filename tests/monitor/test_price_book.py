@@ -42,7 +42,7 @@ def book(*quotes: Quote) -> PriceBook:
 
 def test_the_data_is_in_the_package() -> None:
     folder = files("monitor.training").joinpath("books")
-    assert {item.name for item in folder.iterdir()} == {"article.toml", "current.toml", "gpus.toml"}
+    assert {item.name for item in folder.iterdir()} == {"article.toml", "current.toml", "gpus.toml", "mfu.toml"}
 
 
 @pytest.mark.parametrize("name", BOOKS)
