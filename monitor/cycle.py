@@ -190,7 +190,7 @@ class Cycle:
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")
         if not fetched.running and batch.rest is None and window.part is None:
-            batch = _without_what_was_booked_otherwise(tx, clock.name, batch, window)
+            batch = _as_a_whole(batch, window)
         if window.meters and not meters.known(tx, clock.name):
             raise BadDataError("it had been asked for less than is missing since the store was mended")
         booked = charges.replace(tx, clock.name, batch, now)
@@ -251,12 +251,9 @@ class Cycle:
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
 
 
-def _without_what_was_booked_otherwise(tx: sqlite3.Connection, source: str, batch: Batch, window: Window) -> Batch:
+def _as_a_whole(batch: Batch, window: Window) -> Batch:
     """A past month that was read whole again is all there is of it: series of another grain (`by`) must not stay."""
-    if not batch.replaces or batch.missing:
-        return batch
-    others = {series for series in charges.known_series(tx) if series.source == source} - batch.replaces.keys()
-    return replace(batch, replaces={**dict.fromkeys(others, window.period), **batch.replaces})
+    return batch if not batch.replaces or batch.missing else replace(batch, whole=window.period)
 
 
 def _is_due(clock: SourceClock, now: datetime) -> bool:

@@ -24,7 +24,7 @@ from monitor.outlook import Outlook
 from monitor.period import period_of
 from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, charges, facts, mended, silences
+from monitor.store import alarm_states, facts, known_series, mended, silences
 from monitor.store.facts import SourceClock
 from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
@@ -132,7 +132,7 @@ class Evaluator:
         for alarm in stored.values():
             open_alarms[alarm.key.subject].append(alarm)
         states = {source["name"]: _state(source, clocks.get(source["name"]), now) for source in sources}
-        series = charges.numbered_series(tx)
+        series = known_series.numbered(tx)
         was_mended = mended.read(tx)
         return _Scene(
             tx=tx,

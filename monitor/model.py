@@ -10,14 +10,17 @@ from decimal import Decimal
 from alarms.model import Period
 
 UNATTRIBUTED = "(unattributed)"
+# The charge category that `basis = "gross"` leaves out: credits, discounts given as credits, refunds.
+CREDIT = "Credit"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
     """What charges belong to, at the finest grain that its source gives. "" means: the source does not say.
 
-    `account` is FOCUS SubAccountId, `service` ServiceName, `region` RegionId. UNATTRIBUTED is what remains of a total
-    when its parts are taken off.
+    `account` is FOCUS SubAccountId, `service` ServiceName, `region` RegionId, `charge_category` ChargeCategory (Usage,
+    Purchase, Tax, Adjustment, or CREDIT). `billing_period`: the first day (ISO) of the invoice's period, where that is
+    not the UTC month of the charge. UNATTRIBUTED is what remains of a total when its parts are taken off.
     """
 
     source: str
@@ -27,6 +30,8 @@ class Series:
     region: str = ""
     run: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    charge_category: str = ""
+    billing_period: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Batch:
 
     `charges` replace what is stored of their series within `replaces[series]`; a stored charge in there that is not
     among them is withdrawn; a series that is not named is left alone (missing is missing, not zero).
+    `whole`: where this is all that the source has, complete; there every other series of it is withdrawn too.
     `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
     `rejected`: rows that were unusable; `missing`: parts that could not be read, and that some rows were unusable (the
     rest is then a lower bound).
@@ -84,6 +90,7 @@ class Batch:
     charges: tuple[Charge, ...]
     replaces: Mapping[Series, Period]
     data_as_of: datetime | None
+    whole: Period | None = None
     rejected: int = 0
     missing: tuple[str, ...] = ()
     meters: Mapping[str, MeterReading] = field(default_factory=dict)
@@ -93,11 +100,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a budget counts. An empty tuple does not restrict; `source` is one name."""
+    """What a budget counts. An empty tuple does not restrict; `source` is one name; of `tag` every pair must match."""
 
     source: tuple[str, ...] = ()
     account: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    tag: tuple[tuple[str, str], ...] = ()
 
     def covers(self, series: Series) -> bool:
         """Whether charges of this series count."""
@@ -105,4 +115,7 @@ class Scope:
             (not self.source or series.source in self.source)
             and (not self.account or series.account in self.account)
             and (not self.service or series.service in self.service)
+            and (not self.region or series.region in self.region)
+            and (not self.run or series.run in self.run)
+            and all(pair in series.tags for pair in self.tag)
         )

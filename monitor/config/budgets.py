@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from alarms.model import Period, Severity
 from alarms.money import is_currency
@@ -38,6 +38,12 @@ def _one_or_more(value: Any) -> Any:
     if names == ():
         raise ValueError("expected at least one name; leave the key out to count everything")
     return names
+
+
+def _pairs(value: Any) -> Any:
+    if not isinstance(value, dict) or not value or not all(isinstance(one, str) for one in value.values()):
+        raise ValueError('expected tags and their values, such as { team = "research" }')
+    return value
 
 
 def _period(value: Any) -> PeriodKind:
@@ -90,6 +96,9 @@ class ScopeTable(StrictModel):
     source: str | None = None
     account: OneOrMore = ()
     service: OneOrMore = ()
+    region: OneOrMore = ()
+    run: OneOrMore = ()
+    tag: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(default_factory=dict)
 
 
 class RepeatTable(StrictModel):
@@ -142,8 +151,6 @@ def read_budgets(report: Report, document: Mapping[str, Any], receivers: Sequenc
 
 def _draft(report: Report, raw: dict[str, Any], loc: Loc, receivers: tuple[str, ...]) -> Draft | None:
     wanted = not_yet.without(report, raw, loc, keys=not_yet.BUDGET_KEYS, values=not_yet.BUDGET_VALUES)
-    if isinstance(scope := wanted.get("scope"), dict):
-        wanted["scope"] = not_yet.without(report, scope, (*loc, "scope"), keys=not_yet.SCOPE_KEYS, values={})
     table = report.validate(BudgetTable, wanted, loc, {"name": "", "amount": Decimal(1), "currency": "XXX"})
     if table is None:
         return None
@@ -181,4 +188,11 @@ def _calendar(report: Report, raw: Mapping[str, Any], loc: Loc, table: BudgetTab
 
 def _scope(table: ScopeTable) -> Scope:
     source = () if table.source is None else (table.source,)
-    return Scope(source=source, account=table.account, service=table.service)
+    return Scope(
+        source=source,
+        account=table.account,
+        service=table.service,
+        region=table.region,
+        run=table.run,
+        tag=tuple(table.tag.items()),
+    )

@@ -11,7 +11,6 @@ from monitor.config_lines import Loc
 TABLES = frozenset({"inventory"})
 SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
-SCOPE_KEYS = frozenset({"region", "run", "tag"})
 RECEIVER_KEYS: frozenset[str] = frozenset()
 PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})
 BUDGET_KEYS = frozenset({"native", "manage"})

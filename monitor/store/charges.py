@@ -8,30 +8,36 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import UNATTRIBUTED, Batch, Charge, Series
-from monitor.store import meters
+from monitor.store import known_series, meters
 from monitor.store.rollup import DayChange, verified_days, verified_totals, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
     Table,
     Value,
+    first_day_from,
     from_day_number,
     from_micros,
     to_micros,
 )
 
-_SERIES = Table("series", ("id", "source", "currency", "account", "service", "region", "run", "tags"))
 _CHARGE = Table(
     "charge", ("series_id", "start_at", "end_at", "revision", "billed_cost", "withdrawn", "observed_at"), key=4
 )
 
+# Of many series at once, in the order of their key: a statement for each would take longer than all the rest.
 _CHARGES_BETWEEN = (
-    _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? ORDER BY start_at, end_at, revision"
+    _CHARGE.select.replace("FROM", "FROM json_each(?) AS wanted CROSS JOIN", 1)
+    + "WHERE series_id = wanted.value AND start_at >= ? AND start_at < ? ORDER BY series_id, start_at, end_at, revision"
 )
+_BOOKED_BETWEEN = "SELECT DISTINCT series_id FROM day_total WHERE day >= ? AND day < ?"
 
 _CHARGES_OVER = (
     _CHARGE.select + "WHERE series_id = ? AND start_at >= ? AND start_at < ? AND end_at > ? ORDER BY start_at, revision"
@@ -58,18 +64,21 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
     nothing then) and CorruptRowError when what is stored cannot be trusted.
     """
     delivered = _by_series(source, batch)
-    ids = _series_ids(tx, source, batch.replaces)
+    ids = known_series.numbers_of(tx, source, batch.replaces)
     result = Replaced()
     rows: list[tuple[Value, ...]] = []
     days: list[DayChange] = []
-    for series, window in batch.replaces.items():
-        change = _compare(tx, ids[series], window, delivered.get(series, {}))
-        if change is not None:
-            rows += (_CHARGE.seal(*row, to_micros(observed_at)) for row in change.rows)
-            days += change.days
-            result = _sum_of(result, change.counts)
-            if UNATTRIBUTED not in (series.account, series.service) and _costs_less(change.days):
-                result = _sum_of(result, Replaced(fallen=1))
+    for window, named in _by_window(tx, batch, ids).items():
+        stored = _stored(tx, [ids[series] for series in named], window)
+        for series in named:
+            number = ids[series]
+            change = _compare(number, window, stored.get(number, []), delivered.get(series, {}))
+            if change is not None:
+                rows += (_CHARGE.seal(*row, to_micros(observed_at)) for row in change.rows)
+                days += change.days
+                result = _sum_of(result, change.counts)
+                if UNATTRIBUTED not in (series.account, series.service) and _costs_less(change.days):
+                    result = _sum_of(result, Replaced(fallen=1))
     tx.executemany(_CHARGE.insert, rows)
     write_days(tx, days)
     meters.write(tx, source, batch.meters)
@@ -82,28 +91,18 @@ def totals_by_series(connection: sqlite3.Connection, period: Period) -> dict[Ser
     for rows in verified_totals(connection, period.start, period.end):
         for _, series_id, billed_cost, _, _ in rows:
             sums[series_id] = EXACT.add(sums.get(series_id, _ZERO), Decimal(billed_cost))
-    known = _all_series(connection)
-    return {_named(known, series_id): amount for series_id, amount in sums.items()}
+    known = known_series.numbered(connection)
+    return {known_series.named(known, series_id): amount for series_id, amount in sums.items()}
 
 
 def day_totals(
     connection: sqlite3.Connection, since: datetime, until: datetime
 ) -> Iterator[tuple[Series, date, Decimal, datetime]]:
     """(series, UTC day, cost, end of its newest charge) of the days that start in [since, until), by day."""
-    known = _all_series(connection)
+    known = known_series.numbered(connection)
     for rows in verified_days(connection, since, until):
         for day, series_id, billed_cost, end, _ in rows:
-            yield _named(known, series_id), from_day_number(day), Decimal(billed_cost), from_micros(end)
-
-
-def known_series(connection: sqlite3.Connection) -> list[Series]:
-    """Every series that ever had a charge."""
-    return list(_all_series(connection).values())
-
-
-def numbered_series(connection: sqlite3.Connection) -> dict[int, Series]:
-    """The same, by their numbers in the store."""
-    return _all_series(connection)
+            yield known_series.named(known, series_id), from_day_number(day), Decimal(billed_cost), from_micros(end)
 
 
 def charges_over(
@@ -173,57 +172,43 @@ def _bad(charge: Charge, what: str) -> BadDataError:
     )
 
 
-def _series_ids(tx: sqlite3.Connection, source: str, wanted: Iterable[Series]) -> dict[Series, int]:
-    ids = {series: number for number, series in _all_series(tx).items() if series.source == source}
-    (last,) = tx.execute("SELECT coalesce(max(id), 0) FROM series").fetchone()
-    for series in wanted:
-        if series not in ids:
-            last += 1
-            ids[series] = last
-            tx.execute(_SERIES.insert, _SERIES.seal(last, *_series_columns(series)))
-    return ids
+def _by_window(tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]) -> dict[Period, list[Series]]:
+    """The series whose charges are replaced, by where; with those that a whole answer does not name any more."""
+    windows: dict[Period, list[Series]] = {}
+    for series, window in batch.replaces.items():
+        windows.setdefault(window, []).append(series)
+    if batch.whole is not None:
+        days = (to_micros(batch.whole.start) // MICROSECONDS_PER_DAY, first_day_from(batch.whole.end))
+        booked = {number for (number,) in tx.execute(_BOOKED_BETWEEN, days)}
+        gone = [series for series, number in ids.items() if number in booked and series not in batch.replaces]
+        windows.setdefault(batch.whole, []).extend(gone)
+    return windows
 
 
-def _series_columns(series: Series) -> tuple[str, ...]:
-    tags = json.dumps(series.tags)
-    return (series.source, series.currency, series.account, series.service, series.region, series.run, tags)
+def _compare(series_id: int, window: Period, rows: list[tuple[Any, ...]], delivered: _Costs) -> _Change | None:
+    """What of the stored charges in the window is new, different, or gone. None: nothing.
 
-
-def _to_series(row: tuple[Value, ...]) -> tuple[int, Series]:
-    number, source, currency, account, service, region, run, tags = _SERIES.verified(row)
-    pairs = tuple((key, value) for key, value in json.loads(tags)) if tags != "[]" else ()
-    return number, Series(source, currency, account, service, region, run, pairs)
-
-
-def _all_series(connection: sqlite3.Connection) -> dict[int, Series]:
-    # Not by the index: a series that a damaged index does not find would get a second number, and count twice.
-    return dict(map(_to_series, connection.execute(_SERIES.select + "NOT INDEXED")))
-
-
-def _named(known: Mapping[int, Series], series_id: int) -> Series:
-    series = known.get(series_id)
-    if series is None:
-        raise _SERIES.corrupt(series_id)
-    return series
-
-
-def _compare(tx: sqlite3.Connection, series_id: int, window: Period, delivered: _Costs) -> _Change | None:
-    """What of the stored charges in the window is new, different, or gone. None: nothing."""
+    `rows`: of every charge on the UTC days that the window touches, revisions in order.
+    """
     since, until = to_micros(window.start), to_micros(window.end)
-    revisions, stored = _stored(tx, series_id, since, until)
+    revisions: dict[tuple[int, int], int] = {}
+    stored: _Costs = {}
+    for _, start, end, revision, billed_cost, withdrawn, *_ in rows:
+        revisions[start, end] = revision
+        stored[start, end] = None if withdrawn else billed_cost
     after = {key: cost for key, cost in stored.items() if not since <= key[0] < until}
     after |= delivered
     changed = [key for key, cost in after.items() if stored.get(key, _ABSENT) != cost]
     gone = [key for key, cost in stored.items() if cost is not None and key not in after]
     if not changed and not gone:
         return None
-    rows: list[tuple[Value, ...]] = []
-    rows += ((series_id, *key, revisions.get(key, -1) + 1, after[key], 0) for key in changed)
-    rows += ((series_id, *key, revisions[key] + 1, "0", 1) for key in gone)
+    new_rows: list[tuple[Value, ...]] = []
+    new_rows += ((series_id, *key, revisions.get(key, -1) + 1, after[key], 0) for key in changed)
+    new_rows += ((series_id, *key, revisions[key] + 1, "0", 1) for key in gone)
     new = sum(key not in stored for key in changed)
     days = {key[0] // MICROSECONDS_PER_DAY for key in (*changed, *gone)}
     return _Change(
-        rows=rows,
+        rows=new_rows,
         days=[_day(number, series_id, stored, after) for number in days],
         counts=Replaced(new, len(changed) - new, len(gone)),
     )
@@ -232,20 +217,14 @@ def _compare(tx: sqlite3.Connection, series_id: int, window: Period, delivered: 
 _ABSENT = "absent"
 
 
-def _stored(
-    tx: sqlite3.Connection, series_id: int, since: int, until: int
-) -> tuple[dict[tuple[int, int], int], _Costs]:
-    """The newest revision and its cost of every charge on the whole UTC days that the window touches."""
+def _stored(tx: sqlite3.Connection, series_ids: Iterable[int], window: Period) -> dict[int, list[tuple[Any, ...]]]:
+    """Every charge of these series on the whole UTC days that the window touches, by series, revisions in order."""
+    since, until = to_micros(window.start), to_micros(window.end)
     first = since - since % MICROSECONDS_PER_DAY
     last = until + -until % MICROSECONDS_PER_DAY
-    revisions: dict[tuple[int, int], int] = {}
-    costs: _Costs = {}
-    rows = tx.execute(_CHARGES_BETWEEN, (series_id, first, last)).fetchall()
+    rows = tx.execute(_CHARGES_BETWEEN, (json.dumps(sorted(series_ids)), first, last)).fetchall()
     _CHARGE.verify_all(rows)
-    for _, start, end, revision, billed_cost, withdrawn, *_ in rows:
-        revisions[start, end] = revision
-        costs[start, end] = None if withdrawn else billed_cost
-    return revisions, costs
+    return {series_id: list(found) for series_id, found in groupby(rows, itemgetter(0))}
 
 
 def _day(number: int, series_id: int, before: _Costs, after: _Costs) -> DayChange:

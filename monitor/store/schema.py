@@ -24,8 +24,9 @@ _FIRST = (
     # What charges belong to. A series gets its number once; a lost row shows as a day total that belongs to nothing.
     """CREATE TABLE series (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, currency TEXT NOT NULL, account TEXT NOT NULL,
-        service TEXT NOT NULL, region TEXT NOT NULL, run TEXT NOT NULL, tags TEXT NOT NULL, checksum INTEGER NOT NULL,
-        UNIQUE (source, currency, account, service, region, run, tags)
+        service TEXT NOT NULL, region TEXT NOT NULL, run TEXT NOT NULL, tags TEXT NOT NULL,
+        charge_category TEXT NOT NULL, billing_period TEXT NOT NULL, checksum INTEGER NOT NULL,
+        UNIQUE (source, currency, account, service, region, run, tags, charge_category, billing_period)
     ) STRICT""",
     # Append-only. The highest revision counts; `withdrawn`: the source no longer lists this charge.
     """CREATE TABLE charge (

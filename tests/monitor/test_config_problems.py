@@ -399,7 +399,6 @@ NOT_YET = [
     (BUDGET, f'{BUDGET}\ncalendar = "billing" # HERE', "budgets[0].calendar"),
     (BUDGET, f'{BUDGET}\nbasis = "net" # HERE', "budgets[0].basis"),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
-    *((BUDGET, f'{BUDGET}\nscope.{key} = "x" # HERE', f"budgets[0].scope.{key}") for key in ("region", "run", "tag")),
     *(
         (
             "thresholds = [\n",

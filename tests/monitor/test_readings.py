@@ -55,6 +55,21 @@ def test_spend_is_the_exact_sum_of_what_the_scope_covers_in_its_currency() -> No
     ).spend == Decimal("0.0000000001")
 
 
+def test_a_scope_of_regions_runs_and_tags_counts_what_has_all_of_them() -> None:
+    here = replace(EC2, region="us-east-1", run="llama", tags=(("team", "a"), ("stage", "dev")))
+    billed = {here: Decimal(1), replace(here, run="gpt"): Decimal(2), replace(here, tags=(("team", "a"),)): Decimal(4)}
+    billed[replace(here, region="eu-west-1")] = Decimal(8)
+    for scope, spend in (
+        (Scope(region=("us-east-1",)), 7),
+        (Scope(run=("llama",)), 13),
+        (Scope(tag=(("team", "a"),)), 15),
+        (Scope(tag=(("team", "a"), ("stage", "dev"))), 11),
+        (Scope(region=("us-east-1",), run=("llama",), tag=(("stage", "dev"),)), 1),
+        (Scope(tag=(("team", "b"),)), None),
+    ):
+        assert read(config(scope=scope), billed).spend == (None if spend is None else Decimal(spend)), scope
+
+
 def test_nothing_read_is_unknown_and_not_zero() -> None:
     never = SourceState("aws", Freshness.NEVER, None)
     result = read(config(), {}, never, known=())

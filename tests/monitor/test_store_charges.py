@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import sqlite3
 import tempfile
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from alarms.model import Period
 from monitor.errors import BadDataError, StoreError
-from monitor.model import Batch, Charge, MeterReading, Series
+from monitor.model import CREDIT, Batch, Charge, MeterReading, Series
 from monitor.period import midnight, month_of
 from monitor.store import meters
 from monitor.store.charges import Replaced, day_totals, replace, totals_by_series
@@ -65,6 +66,30 @@ def revisions(store: Store) -> list[tuple[int, str, int]]:
     with store.read() as connection:
         query = "SELECT revision, billed_cost, withdrawn FROM charge ORDER BY series_id, start_at, end_at, revision"
         return connection.execute(query).fetchall()
+
+
+def test_a_whole_answer_withdraws_the_series_that_it_does_not_name(store: Store) -> None:
+    put(store, batch(charge(EC2, 0, "1"), charge(S3, 1, "2"), charge(S3, 60, "4"), until=72))
+    others = Series("gcp", "USD")
+    with store.transaction() as tx:
+        replace(tx, "gcp", Batch((charge(others, 0, "8"),), {others: MONTH}, MONTH.end), START)
+    one = batch(charge(EC2, 0, "1"))
+    assert put(store, dataclasses.replace(one, whole=Period(START, START + 48 * HOUR))) == Replaced(
+        withdrawn=1, fallen=1
+    )
+    # What lies outside of the window stays, and so does what another source has booked.
+    assert totals(store) == {EC2: Decimal(1), S3: Decimal(4), others: Decimal(8)}
+
+
+def test_category_billing_period_and_tags_make_series_of_their_own(store: Store) -> None:
+    kinds = [
+        EC2,
+        dataclasses.replace(EC2, charge_category=CREDIT),
+        dataclasses.replace(EC2, billing_period="2026-10-16"),
+        dataclasses.replace(EC2, tags=(("team", "a"),)),
+    ]
+    put(store, batch(*(charge(series, 0, str(cost)) for cost, series in enumerate(kinds, 1))))
+    assert totals(store) == {series: Decimal(cost) for cost, series in enumerate(kinds, 1)}
 
 
 def test_a_charge_counts_and_a_second_delivery_of_it_does_not(store: Store) -> None:
