@@ -37,6 +37,8 @@ lock: ## write .ci/locks anew from pyproject.toml (needs uv; UPGRADE=--upgrade f
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	@$(LOCK) --group build -o .ci/locks/run.txt >/dev/null
 	@$(LOCK) --group build --extra aws -o .ci/locks/aws.txt >/dev/null
+	@$(LOCK) --group build --extra azure -o .ci/locks/azure.txt >/dev/null
+	@$(LOCK) --group build --extra gcp -o .ci/locks/gcp.txt >/dev/null
 	@$(LOCK) --group build --extra demo -o .ci/locks/demo.txt >/dev/null
 	@$(LOCK) --group dev --extra all -o .ci/locks/dev.txt >/dev/null
 	@wc -l .ci/locks/*.txt

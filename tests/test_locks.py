@@ -17,6 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = {
     "run": ((), ("build",)),
     "aws": (("aws",), ("build",)),
+    "azure": (("azure",), ("build",)),
+    "gcp": (("gcp",), ("build",)),
     "demo": (("demo",), ("build",)),
     "dev": (("all",), ("dev",)),
 }
