@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -141,17 +142,23 @@ def _by_series(source: str, batch: Batch) -> dict[Series, _Costs]:
     for series in batch.replaces:
         if series.source != source:
             raise BadDataError(f"source {source} delivered charges in the name of {series.source}")
-    for charge in batch.charges:
-        window = batch.replaces.get(charge.series)
-        if window is None or charge.period.start not in window or charge.period.end <= charge.period.start:
-            raise _bad(charge, "is outside the window that was read")
-        costs = delivered.setdefault(charge.series, {})
-        key = (to_micros(charge.period.start), to_micros(charge.period.end))
-        cost = _canonical(charge)
-        # The same row twice is one charge (a page that was served twice); two amounts for it are a contradiction.
-        if costs.setdefault(key, cost) != cost:
-            raise _bad(charge, "has two different amounts")
+    for series, of_series in groupby(batch.charges, lambda charge: charge.series):
+        window = batch.replaces.get(series)
+        costs = delivered.setdefault(series, {})
+        for charge in of_series:
+            if window is None or charge.period.start not in window or charge.period.end <= charge.period.start:
+                raise _bad(charge, "is outside the window that was read")
+            key, cost = _micros(charge.period), _canonical(charge)
+            # The same row twice is one charge (a page that was served twice); two amounts for it are a contradiction.
+            if costs.setdefault(key, cost) != cost:
+                raise _bad(charge, "has two different amounts")
     return delivered
+
+
+# Thousands of series are charged for the same few periods.
+@lru_cache(maxsize=16384)
+def _micros(period: Period) -> tuple[int, int]:
+    return to_micros(period.start), to_micros(period.end)
 
 
 def _canonical(charge: Charge) -> str:

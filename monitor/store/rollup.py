@@ -5,14 +5,15 @@ Verified when read: each row by its checksum, and all of a day or month by how m
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import reduce
+from itertools import groupby
 from operator import xor
-from typing import Any
 
 from alarms.money import EXACT, plain
 from monitor.store.rows import Table, Value, first_day_from, month_of_day
@@ -46,15 +47,19 @@ class DayChange:
 def write_days(tx: sqlite3.Connection, changes: Iterable[DayChange]) -> None:
     """Put new totals in place of the old. Raises CorruptRowError when the old are not those that are stored."""
     days = _Rollup(tx, _DAY_TOTAL, _DAY_TALLY)
-    months: dict[tuple[int, int], list[DayChange]] = {}
-    for change in sorted(changes, key=lambda c: (c.day, c.series_id)):
-        old = days.stored(change.day, change.series_id)
-        # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
-        if (None if old is None else old[2]) != change.before:
-            raise _DAY_TOTAL.corrupt(change.day, change.series_id)
-        new = None if change.after is None else (change.after, change.until)
-        days.put(change.day, change.series_id, old=old, new=new)
-        months.setdefault((month_of_day(change.day)[0], change.series_id), []).append(change)
+    months: dict[int, dict[int, list[DayChange]]] = {}
+    for day, of_day in groupby(sorted(changes, key=lambda c: (c.day, c.series_id)), lambda c: c.day):
+        changed = list(of_day)
+        month = months.setdefault(month_of_day(day)[0], {})
+        stored = days.stored(day, [change.series_id for change in changed])
+        for change in changed:
+            old = stored.get(change.series_id)
+            # The roll-up must be what the stored charges make: a charge or a total that got lost is noticed here.
+            if (None if old is None else old[2]) != change.before:
+                raise _DAY_TOTAL.corrupt(day, change.series_id)
+            new = None if change.after is None else (change.after, change.until)
+            days.put(day, change.series_id, old=old, new=new)
+            month.setdefault(change.series_id, []).append(change)
     days.finish()
     _write_months(tx, months)
 
@@ -115,38 +120,43 @@ class _Rollup:
         self._totals = totals
         self._tallies = tallies
         self._changed: dict[int, tuple[int, int]] = {}
+        self._put: list[tuple[Value, ...]] = []
+        self._gone: list[tuple[int, int]] = []
         number = totals.columns[0]
-        self._one = totals.select + f"WHERE {number} = ? AND series_id = ?"
+        self._some = (
+            totals.select.replace("FROM", "FROM json_each(?) AS wanted CROSS JOIN", 1)
+            + f"WHERE {number} = ? AND series_id = wanted.value"
+        )
         self._all = totals.select + f"WHERE {number} = ? ORDER BY series_id"
         self._tally = tallies.select + f"WHERE {number} = ?"
         # Names come from constants of this program alone.
         self._delete = f"DELETE FROM {totals.name} WHERE {number} = ? AND series_id = ?"  # noqa: S608
-        self._replace = totals.replace
 
-    def stored(self, number: int, series_id: int) -> tuple[Any, ...] | None:
-        """One row with its checksum, verified."""
-        row = self._connection.execute(self._one, (number, series_id)).fetchone()
-        if row is not None:
-            self._totals.verified(row)
-        return None if row is None else tuple(row)
+    def stored(self, number: int, series_ids: Iterable[int]) -> dict[int, TotalRow]:
+        """The rows of these series in a day or month, verified, by series."""
+        rows: list[TotalRow] = self._connection.execute(self._some, (json.dumps(list(series_ids)), number)).fetchall()
+        self._totals.verify_all(rows)
+        return {row[1]: row for row in rows}
 
-    def put(self, number: int, series_id: int, *, old: tuple[Any, ...] | None, new: tuple[Value, ...] | None) -> None:
-        """Put a row in place of the stored one; None: there is none."""
+    def put(self, number: int, series_id: int, *, old: TotalRow | None, new: tuple[Value, ...] | None) -> None:
+        """Let a row take the place of the stored one, with `finish`; None: there is none."""
         count, digest = self._changed.get(number) or self.tallied(number)
         if old is not None:
             count, digest = count - 1, digest ^ old[-1]
         if new is None:
-            self._connection.execute(self._delete, (number, series_id))
+            self._gone.append((number, series_id))
         else:
             sealed = self._totals.seal(number, series_id, *new)
             count, digest = count + 1, digest ^ int(sealed[-1] or 0)
-            self._connection.execute(self._replace, sealed)
+            self._put.append(sealed)
         self._changed[number] = (count, digest)
 
     def finish(self) -> None:
-        """Write the tallies of what was put."""
-        rows = (self._tallies.seal(number, *tally) for number, tally in self._changed.items())
-        self._connection.executemany(self._tallies.replace, rows)
+        """Write what was put, each row once, and its tallies."""
+        self._connection.executemany(self._delete, self._gone)
+        self._connection.executemany(self._totals.replace, self._put)
+        tallies = (self._tallies.seal(number, *tally) for number, tally in self._changed.items())
+        self._connection.executemany(self._tallies.replace, tallies)
 
     def all_of(self, number: int) -> list[TotalRow]:
         """Every row of a day or month."""
@@ -165,17 +175,19 @@ class _Rollup:
         return count, digest
 
 
-def _write_months(tx: sqlite3.Connection, changed: dict[tuple[int, int], list[DayChange]]) -> None:
+def _write_months(tx: sqlite3.Connection, changed: dict[int, dict[int, list[DayChange]]]) -> None:
     months = _Rollup(tx, _MONTH_TOTAL, _MONTH_TALLY)
-    for (month, series_id), changes in changed.items():
-        old = months.stored(month, series_id)
-        amount, days = (Decimal(0), 0) if old is None else (Decimal(old[2]), old[3])
-        for change in changes:
-            amount = EXACT.add(EXACT.subtract(amount, Decimal(change.before or 0)), Decimal(change.after or 0))
-            days += (change.after is not None) - (change.before is not None)
-        if days < 0 or (days == 0 and amount):
-            raise _MONTH_TOTAL.corrupt(month, series_id)
-        months.put(month, series_id, old=old, new=(plain(amount), days) if days else None)
+    for month, by_series in changed.items():
+        stored = months.stored(month, by_series)
+        for series_id, changes in by_series.items():
+            old = stored.get(series_id)
+            amount, days = (Decimal(0), 0) if old is None else (Decimal(old[2]), old[3])
+            for change in changes:
+                amount = EXACT.add(EXACT.subtract(amount, Decimal(change.before or 0)), Decimal(change.after or 0))
+                days += (change.after is not None) - (change.before is not None)
+            if days < 0 or (days == 0 and amount):
+                raise _MONTH_TOTAL.corrupt(month, series_id)
+            months.put(month, series_id, old=old, new=(plain(amount), days) if days else None)
     months.finish()
 
 

@@ -322,7 +322,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 def test_history_cannot_be_rewritten(tmp_path: Path, table: str, statement: str) -> None:
     with open_store(tmp_path) as store:
         with store.transaction() as tx:
-            tx.execute("INSERT INTO series VALUES (1, '', '', '', '', '', '', '', 0)")
+            tx.execute("INSERT INTO series VALUES (1, '', '', '', '', '', '', '', '', '', 0)")
             tx.execute("INSERT INTO charge VALUES (1, 0, 1, 0, '1', 0, 0, 0)")
             tx.execute("INSERT INTO transition VALUES (1, '', 0, '', '', '', '', '', '', 0, '', 0)")
         with pytest.raises(StoreError, match="append-only"), store.transaction() as tx:
