@@ -50,7 +50,8 @@ class Rendered:
     @property
     def short(self) -> str:
         """One line: the headline and what must be known about this copy of it."""
-        return " ".join((self.headline, *self.notes))
+        # A note is in brackets, or a sentence.
+        return self.headline + "".join(f" {note}" if note.startswith("(") else f". {note}" for note in self.notes)
 
     @property
     def text(self) -> str:

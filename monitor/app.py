@@ -156,8 +156,7 @@ class App:
     def time_was_set(self) -> None:
         """Another time is believed than before: nothing waits for what was planned by the old one."""
         now = self._clock.now()
-        with self._store.transaction() as tx:
-            future.forget(tx, self._outbox, now)
+        self._store.persist(partial(future.forget_in, self._store, self._outbox, now))
         # Certificates were not valid by a wrong clock, and signatures too old.
         self._outbox.revive(now)
         self._dispatcher.wake()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from monitor.store import alarm_states, facts
+from monitor.store.database import Store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
 
@@ -26,6 +27,12 @@ def forget(tx: sqlite3.Connection, outbox: StoredOutbox, now: datetime) -> None:
             facts.write_clock(tx, mended)
     outbox.forget_the_future(now, now + _SLACK)
     alarm_states.forget_the_future(tx, now, now + _SLACK)
+
+
+def forget_in(store: Store, outbox: StoredOutbox, now: datetime) -> None:
+    """The same, in a transaction of its own."""
+    with store.transaction() as tx:
+        forget(tx, outbox, now)
 
 
 def _mended(clock: SourceClock, now: datetime) -> SourceClock:

@@ -27,8 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def forget(store: Store) -> None:
-    with store.transaction() as tx:
-        future.forget(tx, StoredOutbox(store), T)
+    future.forget_in(store, StoredOutbox(store), T)
 
 
 def alarm(period: datetime | None, status: AlarmStatus, told: datetime) -> Alarm:
