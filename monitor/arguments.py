@@ -147,7 +147,7 @@ def _add_what_tells(commands: _Commands) -> None:
     check.add_argument("--json", action="store_true", help="for scripts")
     text = "the ledger: what was billed, and how old that is"
     spend = commands.add("spend", functions.spend, text, "--by service", "--by day --since 2026-11-01 --json")
-    spend.add_argument("--by", default="source", metavar="KEY", help="source account service run day tag:KEY")
+    spend.add_argument("--by", default="source", metavar="KEY", help="source account service region run day tag:KEY")
     spend.add_argument("--since", type=_instant, metavar="TIME", help="first day (default: of this month), UTC")
     spend.add_argument("--until", type=_instant, metavar="TIME", help="until before then (default: now), UTC")
     spend.add_argument("--json", action="store_true", help="for scripts")

@@ -22,7 +22,8 @@ from monitor.freshness import Freshness, judge
 from monitor.model import Series
 from monitor.outlook import Outlook
 from monitor.period import period_of
-from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, reading, spread
+from monitor.ports import bill_of
+from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, figures, reading, spread
 from monitor.source_faults import source_faults
 from monitor.store import alarm_states, facts, known_series, mended, silences
 from monitor.store.facts import SourceClock
@@ -72,6 +73,7 @@ class Evaluator:
         self._config = config
         self._outbox = outbox
         self._currencies = {source.name: source.currency for source in config.sources}
+        self._bills = {source.name: bill_of(source) for source in config.sources}
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
@@ -154,7 +156,7 @@ class Evaluator:
     def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
         step, documents = Step(), []
         self.put_off = False
-        watched = spread(self._config.budgets, scene.known, self._currencies, self._hears)
+        watched = spread(self._config.budgets, scene.known, self._currencies, self._hears, self._bills)
         self._sums.prepare(watched, scene.series)
         self._outlook.prepare()
         for one in watched:
@@ -186,13 +188,18 @@ class Evaluator:
             alarms = list(reversed(of_now.alarms))
         else:
             alarms = list(alarm_states.load(scene.tx, name, current.start).values())
-        return step, facts_document.budget_facts(watched, present, [*alarms, *lingering])
+        found = figures(watched, scene.totals[current], scene.states)
+        return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering])
 
     def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period) -> Reading:
         if period not in scene.totals:
             scene.totals[period] = self._sums.total(scene.tx, period)
-        result = reading(watched, period, scene.totals[period], scene.known, scene.states, scene.now)
-        return self._outlook.project(scene.tx, watched, result, scene.states) if scene.now in period else result
+        totals = scene.totals[period]
+        result = reading(watched, period, totals, scene.known, scene.states, scene.now)
+        if scene.now not in period:
+            return result
+        found = figures(watched, totals, scene.states)
+        return self._outlook.project(scene.tx, watched, result, found, scene.states)
 
     def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period, result: Reading) -> Step:
         name = watched.budget.name

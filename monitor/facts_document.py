@@ -17,9 +17,9 @@ from alarms.silence import Silence
 from monitor import __version__
 from monitor.clock import to_text
 from monitor.model import ApiUse
-from monitor.ports import SourceDefaults
+from monitor.ports import SourceDefaults, bill_of
 from monitor.projection import FEWEST
-from monitor.readings import WatchedBudget
+from monitor.readings import Figures, WatchedBudget
 from monitor.store.facts import SourceClock
 from monitor.store.receivers import ReceiverState
 
@@ -34,6 +34,7 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
     return {
         "name": settings.name,
         "type": settings.type,
+        "bill": bill_of(settings),
         "every_s": _seconds(settings.every),
         "first_attempt": _text(clock.first_attempt),
         "last_attempt": _text(clock.last_attempt),
@@ -52,8 +53,11 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
     }
 
 
-def budget_facts(watched: WatchedBudget, reading: Reading, alarms: Sequence[Alarm]) -> dict[str, Any]:
-    """One entry of `budgets`: the reading of its current period, its alarms, and open ones of periods that are over."""
+def budget_facts(watched: WatchedBudget, reading: Reading, found: Figures, alarms: Sequence[Alarm]) -> dict[str, Any]:
+    """One entry of `budgets`: the reading of its current period, its alarms, and open ones of periods that are over.
+
+    `found`: what the reading was made of.
+    """
     return {
         "name": reading.budget,
         "currency": reading.currency,
@@ -61,12 +65,17 @@ def budget_facts(watched: WatchedBudget, reading: Reading, alarms: Sequence[Alar
         "period": {"start": to_text(reading.period.start), "end": to_text(reading.period.end)},
         "spend": _money(reading.spend),
         "billed": _money(reading.billed),
+        "basis": watched.config.basis.value,
+        "gross": _money(reading.billed if found.gross is None else found.gross),
+        "net": _money(reading.billed if found.net is None else found.net),
         # A sum of estimates: without an inventory there are none to add.
         "accrued": None if reading.billed is None else _money(reading.accrued or Decimal(0)),
         **_projections(reading),
         "data_as_of": _text(reading.as_of),
         "lower_bound": reading.lower_bound,
         "sources": list(watched.sources),
+        "counted": list(found.counted),
+        "views": {name: _money(amount) for name, amount in found.views.items()},
         "alarms": [_alarm(alarm, reading) for alarm in alarms],
     }
 

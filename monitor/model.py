@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from alarms.model import Period
 
 UNATTRIBUTED = "(unattributed)"
 # The charge category that `basis = "gross"` leaves out: credits, discounts given as credits, refunds.
 CREDIT = "Credit"
+
+
+class Basis(StrEnum):
+    """`basis` of a budget: whether credits and refunds count."""
+
+    GROSS = "gross"
+    NET = "net"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from alarms.model import Forecast, Period, Reading
+from alarms.money import total
 from monitor.period import day_of, midnight
 from monitor.projection import FEWEST, HISTORY, LONGEST_CHARGE, Trend, burn_rate, forecast, spend_within, trend
-from monitor.readings import SourceState, Totals, WatchedBudget
+from monitor.readings import Figures, Key, SourceState, Totals, WatchedBudget, keys_of
 from monitor.store import charges
 from monitor.store.rollup import Bucket, buckets
 from monitor.store.rows import to_micros
@@ -30,7 +31,7 @@ class Outlook:
         # The charges that rates were made of -> the rates.
         self._rates: dict[str, tuple[tuple[object, ...], Mapping[timedelta, Decimal]]] = {}
         self._days: dict[datetime, dict[date, Totals]] = {}
-        self._told: dict[tuple[object, ...], list[Mapping[str, Decimal]]] = {}
+        self._told: dict[tuple[object, ...], list[Mapping[Key, Decimal]]] = {}
         self._marks: dict[Period, tuple[Bucket, ...]] = {}
 
     def prepare(self) -> None:
@@ -44,19 +45,23 @@ class Outlook:
         connection: sqlite3.Connection,
         watched: WatchedBudget,
         reading: Reading,
+        found: Figures,
         sources: Mapping[str, SourceState],
     ) -> Reading:
-        """The reading of a running period with its forecast and the burn rates that its thresholds ask for."""
+        """The reading of a running period with its forecast and the burn rates that its thresholds ask for.
+
+        `found`: of which sources the reading is; of several views of a bill only the days of one make a trend.
+        """
         if reading.as_of is None:
             return reading
-        feeding = [sources[name] for name in watched.sources]
+        feeding = [sources[name] for name in found.counted]
         days = self._complete_days(connection, watched, feeding, reading.as_of)
         reading = replace(reading, days=len(days))
         if reading.spend is None or reading.as_of is None:
             return reading
         return replace(
             reading,
-            forecast=self._forecast(connection, watched, days, reading, reading.spend, reading.as_of),
+            forecast=self._forecast(connection, watched, days, reading, reading.spend, found.counted),
             burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, feeding),
         )
 
@@ -71,11 +76,15 @@ class Outlook:
 
         A day on which nothing is booked cost nothing: it lies between days that its sources have told of.
         """
-        name, today = watched.budget.name, day_of(as_of).start
-        shared = (today, watched.sources, watched.budget.currency)
+        today = day_of(as_of).start
+        counted = tuple(source.name for source in feeding)
+        shared = (today, counted, watched.budget.currency)
         if shared not in self._told:
             self._told[shared] = self._told_of(connection, watched, feeding, today)
-        return tuple(spent.get(name, _ZERO) for spent in self._told[shared])
+        first, *more = keys_of(watched, counted)
+        if not more:
+            return tuple(spent.get(first, _ZERO) for spent in self._told[shared])
+        return tuple(total(spent.get(key, _ZERO) for key in (first, *more)) for spent in self._told[shared])
 
     def _told_of(
         self,
@@ -83,7 +92,7 @@ class Outlook:
         watched: WatchedBudget,
         feeding: Sequence[SourceState],
         today: datetime,
-    ) -> list[Mapping[str, Decimal]]:
+    ) -> list[Mapping[Key, Decimal]]:
         """Costs by budget of each complete day, the same for all budgets with these sources."""
         totals = self._by_day(connection, today)
         start = today - HISTORY * _DAY
@@ -104,9 +113,10 @@ class Outlook:
         days: tuple[Decimal, ...],
         reading: Reading,
         spend: Decimal,
-        as_of: datetime,
+        counted: Sequence[str],
     ) -> Forecast | None:
-        if len(days) < FEWEST:
+        as_of = reading.as_of
+        if as_of is None or len(days) < FEWEST:
             return None
         name, today = watched.budget.name, day_of(as_of).start
         weekday = (today - _DAY).weekday()
@@ -116,8 +126,8 @@ class Outlook:
         if known[2] is None:
             return None
         of_today = self._by_day(connection, today).get(today.date())
-        so_far = of_today.budgets.get(name, _ZERO) if of_today else _ZERO
-        return forecast(known[2], spend, so_far, as_of, reading.period)
+        so_far = of_today.of(keys_of(watched, counted)) if of_today else None
+        return forecast(known[2], spend, so_far or _ZERO, as_of, reading.period)
 
     def _by_day(self, connection: sqlite3.Connection, today: datetime) -> dict[date, Totals]:
         """Of the day that starts at `today` and of those before that count."""
@@ -143,10 +153,11 @@ class Outlook:
             return {}
         stretch = Period(as_of - max(covered), as_of)
         name, amount = watched.budget.name, watched.budget.amount
-        basis = (stretch, tuple(sorted(covered)), self._marked(connection, stretch), amount, reading.period)
+        counted = tuple(source.name for source in feeding)
+        basis = (stretch, tuple(sorted(covered)), self._marked(connection, stretch), amount, reading.period, counted)
         known = self._rates.get(name)
         if known is None or known[0] != basis:
-            numbers = self._sums.series_of(watched)
+            numbers = self._sums.series_of(watched, counted)
             found = list(charges.charges_over(connection, numbers, stretch, LONGEST_CHARGE))
             rates = {
                 window: burn_rate(

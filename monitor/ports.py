@@ -48,3 +48,12 @@ class SourceDefaults(Protocol):
     currency: str
     late_after: timedelta
     stale_after: timedelta
+
+    @property
+    def bill(self) -> str:
+        """See above; no secret is in it."""
+
+
+def bill_of(settings: SourceDefaults) -> str:
+    """Which bill a source reads; one that does not say reads its own."""
+    return str(getattr(settings, "bill", settings.name))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple, TypeAlias
 
 from alarms.model import Budget, Period, Reading, Severity, Threshold
-from alarms.money import EXACT
+from alarms.money import total
 from monitor.config.model import BudgetConfig
 from monitor.freshness import Freshness
-from monitor.model import UNATTRIBUTED, Scope, Series
+from monitor.model import UNATTRIBUTED, Basis, Scope, Series
 
 # Charges of a period go on arriving after its end: a bill is 6 to 49 hours late, and a month's tail a day long.
 SETTLES_AFTER = timedelta(hours=24)
@@ -22,17 +23,22 @@ GIVEN_UP_AFTER = timedelta(days=7)
 # (receiver, severity) -> whether it wants to be told
 Hears = Callable[[str, Severity], bool]
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _UNTRUSTED = frozenset({Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER})
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedBudget:
-    """A budget after `each` has been spread out: what alarms need, what it counts, and which sources feed it."""
+    """A budget after `each` has been spread out: what alarms need, what it counts, and which sources feed it.
+
+    `views`: those of the sources, if any, that read one bill with another: a group for each such bill.
+    """
 
     budget: Budget
     config: BudgetConfig
     scope: Scope
     sources: tuple[str, ...]
+    views: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,75 +52,59 @@ class SourceState:
     filled_since: datetime | None = None
 
 
+class Share(NamedTuple):
+    """What a budget's sum is kept apart by: one of several views of a bill, and credits."""
+
+    budget: str
+    view: str = ""
+    credit: bool = False
+
+
+# The name of a budget alone: of what no second view shows, without credits.
+Key: TypeAlias = str | Share
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Billed cost over some days, exactly. `budgets`: by name, of those that count a charge there.
+    """Billed cost over some days, exactly. `budgets`: of those that count a charge there.
 
     `sources`: whose charges there are, each with its currency.
     """
 
-    budgets: Mapping[str, Decimal]
+    budgets: Mapping[Key, Decimal]
     sources: frozenset[tuple[str, str]]
 
-    def billed(self, watched: WatchedBudget) -> Decimal | None:
-        """What a budget counts; None when nothing is booked there at all."""
-        return self.budgets.get(watched.budget.name)
+    def of(self, keys: Sequence[Key]) -> Decimal | None:
+        """The sum of these; None when nothing is booked there at all."""
+        found = [amount for key in keys if (amount := self.budgets.get(key)) is not None]
+        return total(found) if found else None
 
 
-class Counted:
-    """Which budgets count which series, found once so that a thousand budgets do not each scan every series.
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was billed: `gross` without credits, `net` with them; None when nothing is booked there at all.
 
-    What a source brought that is no longer configured does not count: its new name may bring the same again.
+    `counted`: the sources that this is of; of several views of a bill the one that shows most, which `views` has for
+    each of them by the budget's basis.
     """
 
-    def __init__(self, watched: Sequence[WatchedBudget], series: Mapping[int, Series]) -> None:
-        self._series = series
-        self._by_account: dict[str, list[int]] = defaultdict(list)
-        self._by_service: dict[str, list[int]] = defaultdict(list)
-        for number, one in series.items():
-            self._by_account[one.account].append(number)
-            self._by_service[one.service].append(number)
-        self._series_of = {one.budget.name: self._covered(one) for one in watched}
-        self._budgets_of: dict[int, list[str]] = defaultdict(list)
-        for name, numbers in self._series_of.items():
-            for number in numbers:
-                self._budgets_of[number].append(name)
-
-    def series_of(self, watched: WatchedBudget) -> Sequence[int]:
-        """The numbers of the series that a budget counts."""
-        return self._series_of[watched.budget.name]
-
-    def totals(self, rows: Iterable[tuple[int, Decimal]]) -> Totals:
-        """Sum (number of a series, cost) by budget. Raises KeyError for a series that is not known."""
-        sums: dict[str, Decimal] = {}
-        sources = set()
-        nothing = Decimal(0)
-        for number, cost in rows:
-            series = self._series[number]
-            sources.add((series.source, series.currency))
-            for name in self._budgets_of.get(number, ()):
-                sums[name] = EXACT.add(sums.get(name, nothing), cost)
-        return Totals(sums, frozenset(sources))
-
-    def _covered(self, watched: WatchedBudget) -> list[int]:
-        scope, sources, currency = watched.scope, frozenset(watched.sources), watched.budget.currency
-        if scope.account:
-            numbers: Iterable[int] = (n for account in scope.account for n in self._by_account.get(account, ()))
-        elif scope.service:
-            numbers = (n for service in scope.service for n in self._by_service.get(service, ()))
-        else:
-            numbers = self._series
-        known = ((number, self._series[number]) for number in numbers)
-        return [n for n, s in known if s.source in sources and s.currency == currency and scope.covers(s)]
+    gross: Decimal | None
+    net: Decimal | None
+    counted: tuple[str, ...]
+    views: Mapping[str, Decimal | None]
 
 
 def spread(
-    budgets: Sequence[BudgetConfig], known: Iterable[Series], currencies: Mapping[str, str], hears: Hears
+    budgets: Sequence[BudgetConfig],
+    known: Iterable[Series],
+    currencies: Mapping[str, str],
+    hears: Hears,
+    bills: Mapping[str, str] | None = None,
 ) -> list[WatchedBudget]:
     """One watched budget for each budget, and for `each = "account"` one for each account seen.
 
     `known`: every series of the ledger. `currencies`: of each configured source, by its name. `hears`: whether a
-    receiver wants to be told of a severity.
+    receiver wants to be told of a severity. `bills`: which bill each source reads; left out, each its own.
     """
     accounts = sorted({(s.source, s.account) for s in known if s.account not in ("", UNATTRIBUTED)})
     watched: list[WatchedBudget] = []
@@ -124,8 +114,9 @@ def spread(
             for name, currency in currencies.items()
             if currency == config.currency and (not config.scope.source or name in config.scope.source)
         )
+        views = _views(sources, bills or {})
         if config.each is None:
-            watched.append(WatchedBudget(_budget(config, config.name, hears), config, config.scope, sources))
+            watched.append(WatchedBudget(_budget(config, config.name, hears), config, config.scope, sources, views))
             continue
         names = {account for source, account in accounts if source in sources}
         wanted = names & set(config.scope.account) if config.scope.account else names
@@ -135,10 +126,53 @@ def spread(
                 config=config,
                 scope=replace(config.scope, account=(account,)),
                 sources=sources,
+                views=views,
             )
             for account in sorted(wanted)
         ]
     return watched
+
+
+def figures(watched: WatchedBudget, totals: Totals, sources: Mapping[str, SourceState]) -> Figures:
+    """What the bills of a budget come to. Two views of one bill are never added: the higher one counts.
+
+    So one that is late or fails lowers nothing. By net the one that shows credits goes first: the other cannot tell.
+    """
+    views = {name: totals.of(keys_of(watched, (name,), only=True)) for group in watched.views for name in group}
+
+    def rank(name: str) -> tuple[bool, bool, Decimal, bool, bool, datetime]:
+        amount, state = views[name], sources[name]
+        return (
+            watched.config.basis is Basis.NET and Share(watched.budget.name, name, credit=True) in totals.budgets,
+            amount is not None,
+            amount or Decimal(0),
+            (name, watched.budget.currency) in totals.sources,
+            state.freshness not in _UNTRUSTED,
+            state.data_as_of or _LONG_AGO,
+        )
+
+    left_out = {name for group in watched.views for name in group} - {max(group, key=rank) for group in watched.views}
+    counted = tuple(name for name in watched.sources if name not in left_out)
+    gross, net = (totals.of(keys_of(watched, counted, basis=basis)) for basis in (Basis.GROSS, Basis.NET))
+    # Where there is nothing but credits, what they were taken off is known: nothing.
+    return Figures(Decimal(0) if gross is None and net is not None else gross, net, counted, views)
+
+
+def keys_of(
+    watched: WatchedBudget, counted: Sequence[str], *, basis: Basis | None = None, only: bool = False
+) -> list[Key]:
+    """What to add up in `Totals.budgets` for a budget, when these of its sources count.
+
+    `basis`: another than its own. `only`: nothing but what these show, which are views of a bill.
+    """
+    name = watched.budget.name
+    shared = [view for group in watched.views for view in group if view in counted]
+    keys: list[Key] = [] if only else [name]
+    keys += [Share(name, view) for view in shared]
+    if (basis or watched.config.basis) is Basis.NET:
+        keys += [] if only else [Share(name, credit=True)]
+        keys += [Share(name, view, credit=True) for view in shared]
+    return keys
 
 
 def reading(
@@ -153,8 +187,9 @@ def reading(
 
     Before the period has begun nothing is counted, and that is known.
     """
-    feeding = [sources[name] for name in watched.sources]
-    billed = totals.billed(watched)
+    found = figures(watched, totals, sources)
+    feeding = [sources[name] for name in found.counted]
+    billed = found.net if watched.config.basis is Basis.NET else found.gross
     if now < period.start or (billed is None and _nothing_was_spent(watched, totals, known, feeding)):
         billed = Decimal(0)
     ages = [state.data_as_of for state in feeding]
@@ -170,6 +205,14 @@ def reading(
         stale=tuple(state.name for state in feeding if state.freshness in _UNTRUSTED),
         settled=_is_settled(period, ages, now),
     )
+
+
+def _views(sources: Sequence[str], bills: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Those that read one bill together, bill by bill."""
+    by_bill: dict[str, list[str]] = defaultdict(list)
+    for name in sources:
+        by_bill[bills.get(name, name)].append(name)
+    return tuple(tuple(group) for group in by_bill.values() if len(group) > 1)
 
 
 def _budget(config: BudgetConfig, name: str, hears: Hears) -> Budget:

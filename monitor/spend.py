@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 from alarms.model import Period
-from alarms.money import EXACT, for_people, plain
+from alarms.money import EXACT, for_people, plain, total
 from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
-from monitor.model import UNATTRIBUTED, Series
+from monitor.model import CREDIT, UNATTRIBUTED, Series
 from monitor.status.words import one_line
 from monitor.store import charges, facts
 
 UNTAGGED = "(untagged)"
-GROUPINGS = ("source", "account", "service", "run", "day")
+_WIDTH = 80
+GROUPINGS = ("source", "account", "service", "region", "run", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +36,57 @@ class DayTotal:
 
 @dataclass(slots=True)
 class Row:
-    """One line of the answer. `lower_bound`: a source of it could not be read whole."""
+    """One line of the answer. `lower_bound`: a source of it could not be read whole.
+
+    `billed` is without `credits` (and refunds), which are below zero. `instead`: what else shows the same bill and
+    counts in its place; then it is in no total.
+    """
 
     key: str
     currency: str
     billed: Decimal
     billed_until: datetime
     lower_bound: bool
+    credits: Decimal = Decimal(0)
+    instead: str = ""
 
 
 def read(connection: sqlite3.Connection, by: str, period: Period) -> list[Row]:
     """The rows of a ledger; days count that start in the period. Raises UserError and StoreError."""
-    totals = (DayTotal(*row) for row in charges.day_totals(connection, period.start, period.end))
+    totals = [DayTotal(*row) for row in charges.day_totals(connection, period.start, period.end)]
     clocks = facts.read_clocks(connection)
-    return group(totals, by, frozenset(clock.name for clock in clocks.values() if clock.missing))
+    partial = frozenset(clock.name for clock in clocks.values() if clock.missing)
+    return group(totals, by, partial, facts.read_bills(connection))
 
 
-def group(totals: Iterable[DayTotal], by: str, partial: frozenset[str]) -> list[Row]:
+def group(
+    totals: Sequence[DayTotal], by: str, partial: frozenset[str], bills: Mapping[str, str] | None = None
+) -> list[Row]:
     """Sum day totals by key and currency, largest first (days in order). `partial`: sources with parts missing.
 
-    Raises UserError for a grouping that does not exist.
+    `bills`: which bill each source reads. Of several that read one, only the one that shows most counts; by source
+    each has its row. Raises UserError for a grouping that does not exist.
     """
     if by not in GROUPINGS and not by.startswith("tag:"):
         raise UserError(f"--by {by}: expected one of {', '.join(GROUPINGS)} or tag:KEY", ExitCode.USAGE)
+    instead = _instead(totals, bills or {})
     rows: dict[tuple[str, str], Row] = {}
     for item in totals:
+        other = instead.get((item.series.source, item.series.currency), "")
+        if other and by != "source":
+            continue
         key = (_key(item, by), item.series.currency)
         row = rows.get(key)
         if row is None:
-            row = rows[key] = Row(*key, Decimal(0), item.until, lower_bound=False)
-        row.billed = EXACT.add(row.billed, item.billed)
+            row = rows[key] = Row(*key, Decimal(0), item.until, lower_bound=False, instead=other)
+        if item.series.charge_category == CREDIT:
+            row.credits = EXACT.add(row.credits, item.billed)
+        else:
+            row.billed = EXACT.add(row.billed, item.billed)
         row.billed_until = max(row.billed_until, item.until)
         row.lower_bound = row.lower_bound or item.series.source in partial
     # What remains of a total may cancel out over the days: then there is nothing unattributed.
-    rows = {key: row for key, row in rows.items() if row.billed or row.key != UNATTRIBUTED}
+    rows = {key: row for key, row in rows.items() if row.billed or row.credits or row.key != UNATTRIBUTED}
     if by == "day":
         return sorted(rows.values(), key=lambda row: (row.key, row.currency))
     return sorted(rows.values(), key=lambda row: (row.currency, -row.billed, row.key))
@@ -83,38 +103,61 @@ def as_json(rows: list[Row], by: str, period: Period) -> str:
             {
                 "key": row.key,
                 "currency": row.currency,
-                "billed": plain(row.billed),
-                # Nothing estimates consumption that no bill shows yet: that takes an inventory.
-                "accrued": "0",
+                **_amounts(row.billed, row.credits),
                 "billed_until": to_text(row.billed_until),
                 "lower_bound": row.lower_bound,
+                **({"counted_instead": row.instead} if row.instead else {}),
             }
             for row in rows
         ],
-        "totals": [
-            {"currency": currency, "billed": plain(billed), "accrued": "0"} for currency, billed in _sums(rows).items()
-        ],
+        "totals": [{"currency": currency, **_amounts(*sums)} for currency, sums in _sums(rows).items()],
     }
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 def as_table(rows: list[Row], by: str, period: Period, now: datetime) -> str:
-    """A table of at most 80 columns."""
+    """A table of at most 80 columns; credits have columns where there are any."""
     head = f"Billed from {period.start:%Y-%m-%d} until {period.end:%Y-%m-%d %H:%M} UTC, by {by}"
     if not rows:
         return f"{head}\n\nNothing is booked in that time. `monitor status` says how fresh each source is."
-    width = min(40, max(len(by), *(len(row.key) for row in rows)))
-    lines = [head, "", f"{by.upper():<{width}}  {'BILLED':>20}  {'AGE':>6}"]
+    credited = any(row.credits for row in rows)
+    width = min(22 if credited else 40, max(len(by), *(len(row.key) for row in rows)))
+    more = f"  {'CREDITS':>13}  {'NET':>15}" if credited else ""
+    billed_width = 16 if credited else 20
+    lines = [head, "", f"{by.upper():<{width}}  {'BILLED':>{billed_width}}{more}  {'AGE':>6}"]
     for row in rows:
         key = one_line(row.key)  # a service, an account or a tag: somebody else chose it
         key = key if len(key) <= width else key[: width - 1] + "…"
         mark = "  at least: parts could not be read" if row.lower_bound else ""
-        amount = for_people(row.billed, row.currency)
-        lines.append(f"{key:<{width}}  {amount:>20}  {_age(now, row.billed_until):>6}{mark}".rstrip())
-    lines.append("-" * (width + 30))
-    for currency, billed in _sums(rows).items():
-        lines.append(f"{'total':<{width}}  {for_people(billed, currency):>20}")
-    return "\n".join(lines)
+        amounts = _columns((row.billed, row.credits), row.currency, billed_width, credited=credited)
+        lines.append(f"{key:<{width}}  {amounts}  {_age(now, row.billed_until):>6}{mark}".rstrip())
+    lines.append("-" * len(lines[2]))
+    for currency, sums in _sums(rows).items():
+        lines.append(f"{'total':<{width}}  {_columns(sums, currency, billed_width, credited=credited)}")
+    return "\n".join([*lines, *_notes(rows)])
+
+
+def _notes(rows: Iterable[Row]) -> Iterator[str]:
+    for row in rows:
+        if row.instead:
+            said = f"{row.key} shows the same bill as {row.instead}, which counts: they are never added."
+            yield from textwrap.wrap(one_line(said), _WIDTH)
+
+
+def _instead(totals: Iterable[DayTotal], bills: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(source, currency) of each that does not count -> the source that shows more of the same bill."""
+    billed: dict[tuple[str, str], dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
+    for item in totals:
+        series = item.series
+        if bills and series.charge_category != CREDIT:
+            bill = bills.get(series.source, series.source)
+            billed[bill, series.currency][series.source].append(item.billed)
+    found = {}
+    for (_, currency), views in billed.items():
+        # At a tie the first by name.
+        most = max(sorted(views), key=lambda source: total(views[source]))
+        found.update({(source, currency): most for source in views if source != most})
+    return found
 
 
 def _key(item: DayTotal, by: str) -> str:
@@ -130,13 +173,32 @@ def _key(item: DayTotal, by: str) -> str:
     return value or UNATTRIBUTED
 
 
-def _sums(rows: list[Row]) -> dict[str, Decimal]:
-    sums: dict[str, Decimal] = {}
+def _sums(rows: Collection[Row]) -> dict[str, tuple[Decimal, Decimal]]:
+    """(billed, credits) by currency, of the rows that count."""
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
     for row in rows:
-        sums[row.currency] = EXACT.add(sums.get(row.currency, Decimal(0)), row.billed)
+        if not row.instead:
+            billed, credited = sums.get(row.currency, (Decimal(0), Decimal(0)))
+            sums[row.currency] = (EXACT.add(billed, row.billed), EXACT.add(credited, row.credits))
     return sums
 
 
+def _amounts(billed: Decimal, credited: Decimal) -> dict[str, str]:
+    net = EXACT.add(billed, credited)
+    # Nothing estimates consumption that no bill shows yet: that takes an inventory.
+    return {"billed": plain(billed), "accrued": "0", "credits": plain(credited), "net": plain(net)}
+
+
+def _columns(amounts: tuple[Decimal, Decimal], currency: str, width: int, *, credited: bool) -> str:
+    billed, credits_ = amounts
+    text = f"{for_people(billed, currency):>{width}}"
+    if not credited:
+        return text
+    taken, net = (for_people(amount, currency).rpartition(" ")[0] for amount in (credits_, EXACT.add(billed, credits_)))
+    return f"{text}  {taken:>13}  {net:>15}"
+
+
 def _age(now: datetime, then: datetime) -> str:
-    hours = int((now - then).total_seconds() // 3600)
+    # A charge of a whole day ends with the day.
+    hours = max(0, int((now - then).total_seconds() // 3600))
     return f"{hours} h" if hours < 72 else f"{hours // 24} d"  # noqa: PLR2004 - three days, then days say more

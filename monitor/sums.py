@@ -9,8 +9,9 @@ from decimal import Decimal
 
 from alarms.model import Period
 from alarms.money import EXACT
+from monitor.counting import Counted
 from monitor.model import Series
-from monitor.readings import Counted, Totals, WatchedBudget
+from monitor.readings import Key, Totals, WatchedBudget
 from monitor.store.rollup import Bucket, buckets, rows_of
 from monitor.store.rows import CorruptRowError, from_day_number
 
@@ -31,7 +32,7 @@ class Sums:
     def prepare(self, watched: Sequence[WatchedBudget], series: Mapping[int, Series]) -> None:
         """Take in who counts what now, and forget what the last evaluation did not ask for."""
         self._before, self._now = self._now, {}
-        asked = [(one.budget.name, one.scope, one.sources, one.budget.currency) for one in watched]
+        asked = [(one.budget.name, one.scope, one.sources, one.views, one.budget.currency) for one in watched]
         if asked != self._watched:
             self._before = {}
         elif len(series) == self._series:  # a series is never changed nor taken away
@@ -49,9 +50,9 @@ class Sums:
         found = buckets(connection, since, until, by_day=True)
         return {from_day_number(bucket.number): self._totals(connection, bucket) for bucket in found}
 
-    def series_of(self, watched: WatchedBudget) -> Sequence[int]:
-        """The numbers of the series that a budget counts."""
-        return self._counted.series_of(watched)
+    def series_of(self, watched: WatchedBudget, counted: Sequence[str]) -> Sequence[int]:
+        """The numbers of the series that a budget counts, of these sources."""
+        return self._counted.series_of(watched, counted)
 
     def _totals(self, connection: sqlite3.Connection, bucket: Bucket) -> Totals:
         key = (bucket.month, bucket.number)
@@ -70,7 +71,7 @@ class Sums:
 
 
 def _added(parts: Iterable[Totals]) -> Totals:
-    sums: dict[str, Decimal] = {}
+    sums: dict[Key, Decimal] = {}
     sources: frozenset[tuple[str, str]] = frozenset()
     for part in parts:
         sources |= part.sources

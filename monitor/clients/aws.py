@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias
 
-from alarms.clients.aws import translated
+from alarms.clients.aws import AwsSettings, translated
 from monitor.errors import BadDataError, TemporaryError
 from monitor.model import ApiUse
 
@@ -17,6 +17,7 @@ from monitor.model import ApiUse
 Metric: TypeAlias = tuple[str, str]
 Point: TypeAlias = tuple[datetime, Decimal]
 
+_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
 _NAMED = {"Namespace": "AWS/Billing", "MetricName": "EstimatedCharges"}
 # Limits and price of GetMetricData, https://aws.amazon.com/cloudwatch/pricing: $0.01 per 1,000 metrics requested.
 # ListMetrics costs nothing below a million calls a month.
@@ -34,6 +35,15 @@ _MAY_GO_ON = (_NO_ANSWER, "PartialData", "Complete")
 _LIMIT = 1e15
 _SMALL = 0.01
 _PLACES = Decimal(1).scaleb(-18)
+
+
+def bill_of_account(settings: AwsSettings) -> str:
+    """Who pays, as far as the settings say: the same for every source that asks as the same somebody.
+
+    Not where it asks: the services of AWS have addresses of their own.
+    """
+    partition = next((found for start, found in _PARTITIONS if settings.region.startswith(start)), "aws")
+    return ":".join((partition, settings.profile or "", settings.role_arn or ""))
 
 
 class BillingMetrics:

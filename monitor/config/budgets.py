@@ -19,7 +19,7 @@ from monitor.config.parts import Names, as_tuple, tables
 from monitor.config.report import Report, choices
 from monitor.config.thresholds import parse_money, read_thresholds
 from monitor.config_lines import Loc
-from monitor.model import Scope
+from monitor.model import Basis, Scope
 from monitor.period import Calendar, PeriodKind, midnight
 
 # Instants are kept as microseconds since then.
@@ -122,7 +122,7 @@ class BudgetTable(StrictModel):
     receivers: Names | None = None
     thresholds: Any = None
     repeat: Annotated[RepeatTable, BeforeValidator(_repeat)] = RepeatTable()
-    basis: Literal["gross"] = "gross"
+    basis: Literal["gross", "net"] = "gross"
     cost: Literal["billed"] = "billed"
     calendar: Literal["utc"] = "utc"
 
@@ -166,6 +166,7 @@ def _draft(report: Report, raw: dict[str, Any], loc: Loc, receivers: tuple[str, 
         receivers=receivers if table.receivers is None else table.receivers,
         thresholds=tuple(threshold for _, threshold in thresholds),
         repeat={Severity.CRITICAL: table.repeat.critical, Severity.WARNING: table.repeat.warning},
+        basis=Basis(table.basis),
     )
     return Draft(loc, config, tuple(loc for loc, _ in thresholds))
 

@@ -14,12 +14,10 @@ from monitor.config.parts import MonitorTable, Part
 from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
 from monitor.period import shortest
+from monitor.ports import bill_of
 
 # A name goes into message ids, subjects and the key of a budget made by `each` ("training/123456789012").
 _NAME = re.compile(r"\w(?:[\w .:@+-]{0,62}[\w.:@+-])?")
-
-# Keys of a source that do not say what it asks, or as whom.
-_NOT_WHERE = {"name", "every", "by", "backfill", "late_after", "stale_after"}
 
 
 def check(
@@ -88,19 +86,18 @@ def _check_ages(report: Report, source: Part) -> None:
 
 
 def _check_accounts(report: Report, sources: Sequence[Part]) -> None:
-    """Two sources that ask the same place as the same somebody bring the same charges."""
-    first: dict[str, Part] = {}
+    """Two sources of one bill in one currency are never added: a figure may then be that of either."""
+    first: dict[tuple[str, str], Part] = {}
     for part in sources:
         if part.settings is None:
             continue
-        asked = part.settings.model_dump_json(exclude=_NOT_WHERE)
-        earlier = first.setdefault(asked, part)
+        earlier = first.setdefault((bill_of(part.settings), part.settings.currency), part)
         if earlier is not part:
             line = report.line_of((*earlier.loc, "name"))
             report.warn(
                 (*part.loc, "name"),
-                f'reads the same account as "{earlier.name}" on line {line}: a budget over both counts every charge '
-                "twice; give one of them another profile or role_arn",
+                f'reads the same bill as "{earlier.name}" on line {line}: they are reconciled and never added, the '
+                "higher of the two counts; if another account is meant, give one of them its profile or role_arn",
             )
 
 
@@ -131,15 +128,21 @@ def _check_sources(report: Report, draft: Draft, sources: Sequence[Part]) -> Non
             f'write currency = "{in_scope[0].settings.currency}"',
         )
     for part in covered:
-        _check_detail(report, draft, part)
+        _check_detail(report, draft, part, covered)
         _check_windows(report, draft, part)
 
 
-def _check_detail(report: Report, draft: Draft, source: Part) -> None:
-    """A scope by service or account needs a source that is read by it. One without `by` always gives all detail."""
+def _check_detail(report: Report, draft: Draft, source: Part, covered: Sequence[Part]) -> None:
+    """A scope by service or account needs a source that is read by it. One without `by` always gives all detail.
+
+    Of several views of one bill one is enough.
+    """
     by = getattr(source.settings, "by", None)
     if by is None:
         return
+    views = [part for part in covered if bill_of(part.settings) == bill_of(source.settings)]
+    told = {detail for part in views for detail in getattr(part.settings, "by", None) or ()}
+    whole = any(getattr(part.settings, "by", None) is None for part in views)
     scope = draft.config.scope
     needed = {
         "service": [(*draft.loc, "scope", "service")] if scope.service else [],
@@ -148,7 +151,7 @@ def _check_detail(report: Report, draft: Draft, source: Part) -> None:
     if draft.config.each == "account":
         needed["account"].append((*draft.loc, "each"))
     for detail, locs in needed.items():
-        if detail in by:
+        if detail in told or whole:
             continue
         line = ", ".join(f'"{one}"' for one in (*by, detail))
         for loc in locs:

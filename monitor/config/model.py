@@ -12,7 +12,7 @@ from alarms.model import Severity, Threshold
 from alarms.secrets import SecretRef
 from alarms.settings import ReceiverSettings
 from monitor.errors import Problem
-from monitor.model import Scope
+from monitor.model import Basis, Scope
 from monitor.period import Calendar
 from monitor.ports import SourceDefaults
 from monitor.training.costs import ExchangeRate
@@ -47,6 +47,7 @@ class BudgetConfig:
     receivers: tuple[str, ...]
     thresholds: tuple[Threshold, ...]
     repeat: Mapping[Severity, timedelta | None]
+    basis: Basis = Basis.GROSS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ BUDGET_KEYS = frozenset({"native", "manage"})
 BUDGET_VALUES = {
     "period": frozenset({"run"}),
     "calendar": frozenset({"billing"}),
-    "basis": frozenset({"net"}),
     "cost": frozenset({"effective"}),
 }
 THRESHOLD_VALUES = {"on": frozenset({"plan", "at_completion"})}

@@ -16,7 +16,7 @@ from alarms.model import Period
 from alarms.settings import Duration
 from monitor import doubts
 from monitor.attribution import TOTAL, Counter, Group, Plan, Rest, Tree, bases_of, groups, total_base
-from monitor.clients.aws import BillingMetrics
+from monitor.clients.aws import BillingMetrics, bill_of_account
 from monitor.clock import SystemClock, to_text
 from monitor.errors import AccessError, BadDataError, PermanentError
 from monitor.meter import TAIL, Point
@@ -54,6 +54,11 @@ class Settings(AwsSettings):
     late_after: Duration = timedelta(hours=36)
     stale_after: Duration = timedelta(hours=48)
     backfill: Annotated[Duration, Field(le=_KEPT)] = _KEPT
+
+    @property
+    def bill(self) -> str:
+        """Whose charges these are."""
+        return bill_of_account(self)
 
 
 def create(settings: Settings) -> BillingSource:

@@ -120,16 +120,21 @@ def quiet_text(budget: str, silences: list[dict[str, Any]], now: datetime) -> st
 
 def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
     """A budget with its state, and the sources that make its figures doubtful. `quiet`: whether it is not told now."""
-    feeding = [source for source in sources if source["name"] in budget["sources"]]
+    # Of several views of one bill only the one that counts makes the figure doubtful.
+    counted = budget.get("counted", budget["sources"])
+    feeding = [source for source in sources if source["name"] in counted]
     partial = any(source["freshness"] is Freshness.PARTIAL for source in feeding)
     row = {
         **{key: budget[key] for key in ("name", "currency", "amount", "period", "billed", "accrued", "spend")},
         **{key: budget.get(key) for key in ("forecast", "planned", "at_completion", "data_as_of")},
+        **{key: budget.get(key) for key in ("basis", "gross", "net")},
         **{key: budget.get(key) for key in ("forecast_low", "forecast_high", "forecast_days", "forecast_needs_days")},
         "burn_rates": budget.get("burn_rates", {}),
         "lower_bound": budget["lower_bound"] or partial,
         "stale": [source["name"] for source in feeding if source["freshness"] in UNTRUSTED],
         "sources": budget["sources"],
+        "counted": counted,
+        "views": budget.get("views", {}),
         "alarms": budget["alarms"],
         "quiet": quiet.strip(" ()"),
     }

@@ -9,7 +9,7 @@ import textwrap
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
-from alarms.money import parse_amount
+from alarms.money import EXACT, for_people, parse_amount
 from monitor.clock import from_text
 from monitor.status.parts import money, percent_used, too_few_days
 from monitor.status.words import State, lasting, one_line
@@ -103,7 +103,7 @@ class _Row:
 
 def _budget(row: dict[str, Any], now: datetime) -> _Row:
     amount = money(row["amount"], row["currency"])
-    details = [_split(row, now), *_outlook(row)]
+    details = [_split(row, now), *_credits(row), *_views(row), *_outlook(row)]
     if row["stale"]:
         details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
     told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
@@ -148,6 +148,28 @@ def _split(row: dict[str, Any], now: datetime) -> str:
     split = " + ".join(f"{word} {money(row[word], row['currency']).rsplit(' ', 1)[0]}" for word in known)
     data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
     return ", ".join(part for part in (split, data, _day(row["period"], now)) if part)
+
+
+def _credits(row: dict[str, Any]) -> Iterator[str]:
+    """What is credited and refunded, where there is any, and whether it counts."""
+    if row["gross"] is None or row["net"] is None or row["gross"] == row["net"]:
+        return
+    gross, net = parse_amount(row["gross"]), parse_amount(row["net"])
+    credits_ = for_people(EXACT.subtract(net, gross), row["currency"]).rsplit(" ", 1)[0]
+    other, amount = ("before", gross) if row["basis"] == "net" else ("after", net)
+    yield f"credits {credits_}; {other} them {for_people(amount, row['currency']).rsplit(' ', 1)[0]}"
+
+
+def _views(row: dict[str, Any]) -> Iterator[str]:
+    """What other sources say of a bill that counts by another one of them."""
+    others = [(name, amount) for name, amount in row["views"].items() if name not in row["counted"]]
+    if others:
+        said = (
+            f"{name} says {'nothing' if amount is None else money(amount, row['currency']).rsplit(' ', 1)[0]}"
+            for name, amount in others
+        )
+        counted = (name for name in row["counted"] if name in row["views"])
+        yield f"by {', '.join(counted)}; of the same bill {', '.join(said)}"
 
 
 def _day(period: dict[str, str], now: datetime) -> str:

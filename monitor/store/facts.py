@@ -116,6 +116,13 @@ def read_clocks(connection: sqlite3.Connection) -> dict[str, SourceClock]:
     return {clock.name: clock for clock in clocks}
 
 
+def read_bills(connection: sqlite3.Connection) -> dict[str, str]:
+    """Which bill each source of the last config reads, by its name."""
+    text = read_facts(connection)
+    sources = [] if text is None else json.loads(text)["sources"]
+    return {source["name"]: source.get("bill", source["name"]) for source in sources}
+
+
 def add_use(tx: sqlite3.Connection, source: str, month: str, use: ApiUse) -> None:
     """Count calls and dollars of a source in a month (`2026-11`)."""
     known = read_use(tx, source, month)

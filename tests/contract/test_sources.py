@@ -58,12 +58,23 @@ def test_settings_have_what_all_sources_have(name: str) -> None:
     settings = module_of(name).Settings
     fields, constants = settings.model_fields, settings.__class_vars__
     missing = SourceDefaults.__annotations__.keys() - fields.keys() - constants
+    assert isinstance(getattr(settings, "bill", None), property), f"monitor/sources/{name}.py: Settings lacks bill"
     assert not missing, f"monitor/sources/{name}.py: Settings lacks {', '.join(sorted(missing))}"
     assert settings.published_every > timedelta(0), f"monitor/sources/{name}.py: published_every is how often"
     assert fields["type"].default == name, f"monitor/sources/{name}.py: type must default to {name!r}"
     for key in ("every", "late_after", "stale_after"):
         assert isinstance(fields[key].default, timedelta), f"monitor/sources/{name}.py: {key} needs a default"
     assert fields["late_after"].default <= fields["stale_after"].default
+
+
+@sources
+def test_settings_say_whose_bill_it_is_whatever_the_source_is_called(name: str) -> None:
+    first, other = (
+        module_of(name).Settings.model_validate({"name": called, "type": name, **NEEDED[name]})
+        for called in ("bill", "again")
+    )
+    assert first.bill, f"monitor/sources/{name}.py: Settings lacks the property bill: who pays"
+    assert first.bill == other.bill, f"monitor/sources/{name}.py: bill must not depend on the name of the source"
 
 
 @sources

@@ -17,7 +17,10 @@ from tests.e2e.test_bill_to_message import publish
     [
         (["spnd"], "spnd"),
         (["once", "--as-of", "yesterday"], "'yesterday' is not a time such as 2026-11-23"),
-        (["spend", "--by", "colour"], "--by colour: expected one of source, account, service, run, day or tag:KEY"),
+        (
+            ["spend", "--by", "colour"],
+            "--by colour: expected one of source, account, service, region, run, day or tag:KEY",
+        ),
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
@@ -70,7 +73,8 @@ def test_spend_groups_and_adds_up_to_the_total(stage: Stage) -> None:
     def rows(by: str) -> dict[str, str]:
         done = stage.run("spend", "--json", "--by", by, *span)
         document = json.loads(done.stdout)
-        assert document["totals"] == [{"currency": "USD", "billed": "130.3", "accrued": "0"}]
+        (total,) = document["totals"]
+        assert total == {"currency": "USD", "billed": "130.3", "accrued": "0", "credits": "0", "net": "130.3"}
         return {row["key"]: row["billed"] for row in document["rows"]}
 
     assert rows("source") == {"aws": "130.3"}

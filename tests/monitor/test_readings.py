@@ -10,10 +10,11 @@ import pytest
 
 from alarms.model import Limit, Period, Severity, Threshold
 from monitor.config.model import BudgetConfig
+from monitor.counting import Counted
 from monitor.freshness import Freshness
 from monitor.model import UNATTRIBUTED, Scope, Series
 from monitor.period import PeriodKind
-from monitor.readings import Counted, SourceState, Totals, WatchedBudget, reading, spread
+from monitor.readings import SourceState, Totals, WatchedBudget, reading, spread
 
 MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
