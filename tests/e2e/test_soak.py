@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from monitor.period import month_of
+from monitor.projection import HISTORY
 from tests.e2e.conftest import Stage
 from tests.e2e.histories import Tally, quiet, tally
 from tests.fakes.cloudwatch_indexed import IndexedCloudWatch
@@ -21,12 +22,13 @@ from tests.fakes.cloudwatch_indexed import IndexedCloudWatch
 TORTURE = os.environ.get("MONITOR_TORTURE") == "1"
 # Over the end of a month, so that every alarm closes and a new month begins within it.
 START = datetime(2026, 11, 10, tzinfo=UTC)
-DAYS = 30 if TORTURE else 6
+DAYS = 60 if TORTURE else 6
 TURN_MINUTES = 60
 ACCOUNTS, SERVICES, BUDGETS = 100, 5, 1000
 KIB = 1024
-# Days, from 0, until everything has been imported, cached and grown to its size: the third.
-WARM = 2
+# Days, from 0, until everything has been imported, cached and grown to its size: the third. The days that a forecast
+# looks back on are kept in memory until all of them are there, some 0.3 MiB for each and a thousand budgets.
+WARM = HISTORY + 2 if TORTURE else 2
 # Between two days of one run it went up and down by up to 4 MiB: the allocator's. A leak of one object of 100 bytes for
 # each budget and turn would be 2.3 MiB a day.
 MAY_GROW_KIB = 8 * 1024
