@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 
 from alarms.money import EXACT
-from alarms.terms import DeliveryState as DeliveryState  # noqa: PLC0414  # everybody has all words from here
+from alarms.prospects import Forecast as Forecast  # noqa: PLC0414  # everybody has all words from here
+from alarms.prospects import Foreseen as Foreseen  # noqa: PLC0414  # the same
+from alarms.terms import AlarmStatus as AlarmStatus  # noqa: PLC0414  # the same
+from alarms.terms import DataStatus as DataStatus  # noqa: PLC0414  # the same
+from alarms.terms import DeliveryState as DeliveryState  # noqa: PLC0414  # the same
 from alarms.terms import Kind as Kind  # noqa: PLC0414  # the same
 from alarms.terms import On as On  # noqa: PLC0414  # the same
 from alarms.terms import Reason as Reason  # noqa: PLC0414  # the same
+from alarms.terms import Severity as Severity  # noqa: PLC0414  # the same
+
+# The end of a run that ends when it ends.
+OPEN_END = datetime(9999, 1, 1, tzinfo=UTC)
+# All periods of a budget have their own alarms, by their start. A run is one period whenever it starts: a plan that is
+# moved, and a charge that is older than the first one known, must neither end an alarm nor make another.
+RUN_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,33 +35,10 @@ class Period:
     def __contains__(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
 
-
-class Severity(StrEnum):
-    """How loud. Compare with `rank`, never as text."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
-
     @property
-    def rank(self) -> int:
-        """1 for a warning, 2 for critical."""
-        return 1 if self is Severity.WARNING else 2
-
-
-class AlarmStatus(StrEnum):
-    """Where an alarm stands. CLOSED: its period is over and everyone who was told has been told so."""
-
-    OK = "OK"
-    PENDING = "PENDING"
-    FIRING = "FIRING"
-    CLOSED = "CLOSED"
-
-
-class DataStatus(StrEnum):
-    """NO_DATA: the reading is missing or its source is stale. The alarm keeps its level and never goes down."""
-
-    OK = "OK"
-    NO_DATA = "NO_DATA"
+    def is_open(self) -> bool:
+        """Whether nobody knows its end."""
+        return self.end == OPEN_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +87,6 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """Spend expected at the period's end: 8 of 10 times it should end between `low` and `high`. Of `days` of data."""
-
-    expected: Decimal
-    low: Decimal
-    high: Decimal
-    days: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """A finished number handed over by `monitor`: spend of one budget in one period.
 
@@ -118,7 +95,8 @@ class Reading:
     `settled`: nothing more is expected for this period.
     `forecast`: None without enough data, and for a period that is over; `days`: the complete days of data there are
     for it. `burn_rates`: by the length of the window,
-    which ends at `as_of`; a window that data does not cover is not there.
+    which ends at `as_of`; a window that data does not cover is not there. `foreseen`: None without a plan, or as long
+    as there is no data. `run`: the period is that of a run.
     """
 
     budget: str
@@ -134,11 +112,21 @@ class Reading:
     forecast: Forecast | None = None
     days: int = 0
     burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
+    foreseen: Foreseen | None = None
+    run: bool = False
+
+    @property
+    def alarms_since(self) -> datetime:
+        """The `period_start` of its alarms."""
+        return RUN_START if self.run else self.period.start
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmKey:
-    """One threshold of one budget in one period; or a fault of the daemon itself (`on` = "health", no period)."""
+    """One threshold of one budget in one period; or a fault of the daemon itself (`on` = "health", no period).
+
+    `period_start` of a run is RUN_START.
+    """
 
     subject: str
     on: str
@@ -233,6 +221,7 @@ class Facts:
     burn_rates: Mapping[timedelta, Decimal] = field(default_factory=dict)
     silenced_until: datetime | None = None
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    foreseen: Foreseen | None = None
 
 
 @dataclass(frozen=True, slots=True)

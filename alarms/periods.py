@@ -9,7 +9,9 @@ from alarms.words import duration_text, instant_text
 
 
 def period_text(period: Period, now: datetime, timezone: tzinfo) -> str:
-    """`November 2026 (UTC), 7 d 6 h left`."""
+    """`November 2026 (UTC), 7 d 6 h left`; `the run from 1 Dec 2026 00:00 UTC on` of one without an end."""
+    if period.is_open:
+        return f"the run from {instant_text(period.start, timezone)} on"
     text = _period_name(period) or f"{instant_text(period.start, timezone)} to {instant_text(period.end, timezone)}"
     return f"{text}, over" if now >= period.end else f"{text}, {duration_text(period.end - now)} left"
 

@@ -158,6 +158,10 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
         yield Line("Spent", _split(facts))
     if expected := estimates.expected(facts, timezone):
         yield Line("Expected", expected)
+    if planned := estimates.planned(facts, timezone):
+        yield Line("Planned", planned)
+    if completion := estimates.at_completion(facts):
+        yield Line("At completion", completion)
     if pace := estimates.pace(facts):
         yield Line("Burn rate", pace)
     yield Line("Limit", estimates.limit(facts) or _limit(facts))

@@ -2,9 +2,9 @@
 
 The rules: one message per level, episode and receiver; a lower level does not repeat while a higher
 one fires; already over at first sight is one message; a missing reading keeps the state; at the period's end a firing
-alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING. What swings (a forecast, a burn rate) is over
-until it has stayed clearly below its limit for a day: however often it crosses meanwhile, that is one episode. A
-silence holds messages back, never a state.
+alarm closes with one RESOLVED; RESOLVED goes to everyone who got FIRING. What swings (a forecast, a burn rate, the lead
+over a plan) is over until it has stayed clearly below its limit for a day: however often it crosses meanwhile, that is
+one episode. A silence holds messages back, never a state.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _decide_firing(
         if fired_late and not reading.settled:
             return alarm, None
         return replace(alarm, status=AlarmStatus.CLOSED, since=situation.now), Reason.PERIOD_ENDED
-    if evaluation.estimate:
+    if evaluation.swings:
         return _decide_swinging(alarm, evaluation, situation.now)
     if not evaluation.under:
         return alarm, None
@@ -246,6 +246,7 @@ def _announce(
         first_detected=alarm.first_detected,
         forecast=reading.forecast,
         burn_rates=dict(reading.burn_rates),
+        foreseen=reading.foreseen,
         detail="" if ended is None else ended.words,
         silenced_until=None if ended is None else ended.until,
     )

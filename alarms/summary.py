@@ -25,7 +25,10 @@ Sections = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a budget stands. `spend` None: not known. `forecast` None: there is none. `firing`: it is over a limit."""
+    """How a budget stands. `spend` None: not known. `forecast` None: there is none. `firing`: it is over a limit.
+
+    `planned`: by now, and `at_completion`, None: there is no plan.
+    """
 
     name: str
     currency: str
@@ -34,6 +37,8 @@ class Standing:
     forecast: Decimal | None
     lower_bound: bool
     firing: bool
+    planned: Decimal | None = None
+    at_completion: Decimal | None = None
 
     @property
     def used(self) -> Decimal | None:
@@ -136,9 +141,16 @@ def _standing(standing: Standing) -> str:
 
 
 def _forecast(standing: Standing) -> str:
-    if standing.forecast is None:
-        return ""
-    return f", forecast {for_people(standing.forecast, standing.currency, beside=standing.amount).rpartition(' ')[0]}"
+    known = (
+        ("forecast", standing.forecast),
+        ("planned", standing.planned),
+        ("at completion", standing.at_completion),
+    )
+    return "".join(
+        f", {word} {for_people(amount, standing.currency, beside=standing.amount).rpartition(' ')[0]}"
+        for word, amount in known
+        if amount is not None
+    )
 
 
 def _firing(fired: Fired, timezone: tzinfo) -> str:

@@ -26,11 +26,45 @@ class Reason(StrEnum):
 
 
 class On(StrEnum):
-    """What a threshold compares: what was spent, what will have been at the period's end, or how fast it goes."""
+    """What a threshold compares.
+
+    What was spent; what will have been at the period's end; how fast it goes; what was spent with what a plan foresaw
+    by then; what will have been spent when the plan is through.
+    """
 
     ACTUAL = "actual"
     FORECAST = "forecast"
     BURN_RATE = "burn_rate"
+    PLAN = "plan"
+    AT_COMPLETION = "at_completion"
+
+
+class Severity(StrEnum):
+    """How loud. Compare with `rank`, never as text."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """1 for a warning, 2 for critical."""
+        return 1 if self is Severity.WARNING else 2
+
+
+class AlarmStatus(StrEnum):
+    """Where an alarm stands. CLOSED: its period is over and everyone who was told has been told so."""
+
+    OK = "OK"
+    PENDING = "PENDING"
+    FIRING = "FIRING"
+    CLOSED = "CLOSED"
+
+
+class DataStatus(StrEnum):
+    """NO_DATA: the reading is missing or its source is stale. The alarm keeps its level and never goes down."""
+
+    OK = "OK"
+    NO_DATA = "NO_DATA"
 
 
 class Kind(StrEnum):

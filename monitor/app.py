@@ -106,7 +106,8 @@ class App:
     def obey(self, command: str, arguments: Mapping[str, Any], by: str) -> str:
         """Do what a person wants; what to say to them. Waits for no turn. Raises UserError."""
         said = orders.obey(self._store, self.config, orders.Order(command, arguments, by, self._clock.now()))
-        log.info("Told by a person. command=%s by=%s answer=%s", command, by, said)
+        level = logging.DEBUG if command == "progress" else logging.INFO  # a run may report every minute
+        log.log(level, "Told by a person. command=%s by=%s answer=%s", command, by, said)
         self.write_status()
         return said
 

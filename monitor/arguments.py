@@ -19,7 +19,7 @@ from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
 
-_LATER = ("alarms", "progress")
+_LATER = ("alarms",)
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
@@ -137,6 +137,12 @@ def _add_quiet(commands: _Commands) -> None:
     unsilence = commands.add("unsilence", functions.tell, "end silence and ack of a budget", "training")
     for command in (silence, ack, unsilence):
         command.add_argument("budget", metavar="BUDGET", help="its name; of those made by `each`, one or all of them")
+    text = "a training run reports how far it is"
+    progress = commands.add("progress", functions.tell, text, "llama-ft --step 1200 --of 50000")
+    progress.add_argument("run", metavar="RUN", help="the run in the scope of a budget, or its plan")
+    progress.add_argument("--step", type=int, required=True, metavar="N", help="the step that it is at")
+    progress.add_argument("--of", type=int, required=True, metavar="M", help="how many there are in all")
+    progress.add_argument("--at", type=_instant, metavar="TIME", help="when it was there (default: now)")
 
 
 def _add_what_tells(commands: _Commands) -> None:

@@ -18,7 +18,7 @@ from monitor.clock import to_text
 from monitor.config import Config, load
 from monitor.config.prices import read_prices
 from monitor.errors import ConfigError, ExitCode, Problem
-from monitor.period import Calendar
+from monitor.period import Calendar, Run
 from monitor.ports import SourceDefaults
 from monitor.status.words import one_line
 
@@ -99,6 +99,9 @@ def _source(settings: SourceDefaults) -> str:
 def _period(calendar: Calendar) -> str:
     if isinstance(calendar, Period):
         return f"from {calendar.start:%Y-%m-%d} until {calendar.end:%Y-%m-%d}"
+    if isinstance(calendar, Run):
+        start = "its first charge" if calendar.start is None else f"{calendar.start:%Y-%m-%d}"
+        return f"for a run from {start}{'' if calendar.end is None else f' until {calendar.end:%Y-%m-%d}'}"
     return f"a {calendar}"
 
 
@@ -147,7 +150,7 @@ def _success_json(config: Config, probes: Iterable[Probe]) -> str:
 def _period_json(calendar: Calendar) -> str | dict[str, str]:
     if isinstance(calendar, Period):
         return {"start": to_text(calendar.start), "end": to_text(calendar.end)}
-    return calendar.value
+    return "run" if isinstance(calendar, Run) else calendar.value
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -142,10 +142,14 @@ def notify(options: argparse.Namespace) -> int:
 
 
 def tell(options: argparse.Namespace) -> int:
-    """Silence, ack, unsilence: by the daemon if one runs, else by ourselves."""
+    """Silence, ack, unsilence, progress: by the daemon if one runs, else by ourselves."""
     from monitor import control
 
-    arguments: dict[str, Any] = {"budget": options.budget}
+    if options.command == "progress":
+        at = None if options.at is None else to_text(options.at)
+        arguments: dict[str, Any] = {"run": options.run, "step": options.step, "of": options.of, "at": at}
+    else:
+        arguments = {"budget": options.budget}
     if options.command == "silence":
         arguments |= {"for_s": options.duration // timedelta(seconds=1), "why": options.why}
     state_dir = _state_dir(options)

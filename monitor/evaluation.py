@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -15,17 +15,18 @@ from alarms.faults import Audience, Fault, advance_faults
 from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
 from alarms.silence import Silence, Silences
 from alarms.state import Situation, Step, Told, advance, retire
-from monitor import facts_document
+from monitor import facts_document, judged_periods
 from monitor.clock import from_text
 from monitor.config.model import Config
+from monitor.foresight import Foresight
 from monitor.freshness import Freshness, judge
-from monitor.model import Series
+from monitor.model import Progress, Series
 from monitor.outlook import Outlook
-from monitor.period import period_of
+from monitor.period import Run, period_of
 from monitor.ports import bill_of
-from monitor.readings import GIVEN_UP_AFTER, SourceState, Totals, WatchedBudget, figures, reading, spread
+from monitor.readings import SourceState, Totals, WatchedBudget, figures, reading, spread
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, facts, known_series, mended, silences
+from monitor.store import alarm_states, facts, known_series, mended, progress, silences
 from monitor.store.facts import SourceClock
 from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
@@ -53,6 +54,7 @@ class _Scene:
     stored: dict[AlarmKey, Alarm]
     totals: dict[Period, Totals]
     silences: Silences
+    progress: Mapping[str, Sequence[Progress]]
 
     def told(self, episode: str, level: str) -> frozenset[str]:
         """Who was sent the FIRING of a level in an episode."""
@@ -77,6 +79,7 @@ class Evaluator:
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
+        self._foresight = Foresight(config)
         self.put_off = False
 
     def evaluate(
@@ -151,6 +154,7 @@ class Evaluator:
             stored=stored,
             totals={},
             silences=quiet,
+            progress=progress.load(tx),
         )
 
     def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
@@ -172,38 +176,51 @@ class Evaluator:
     def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Json]:
         """Its present period, and those that are over but not settled."""
         name = watched.budget.name
-        open_periods = {_period_of(alarm) for alarm in scene.open_alarms.get(name, [])}
-        current = period_of(watched.config.period, scene.now)
+        calendar = watched.config.period
+        open_periods = {judged_periods.period_of_alarm(alarm) for alarm in scene.open_alarms.get(name, [])}
+        since = judged_periods.alarms_since(calendar, scene.now)
         step = Step()
-        for period in sorted({*open_periods, *_skipped(watched, scene)}):
-            if period.end > scene.now or period.start == current.start:
-                continue
-            step.extend(self._advance(scene, watched, period, self._reading(scene, watched, period)))
+        for period in sorted({*open_periods, *judged_periods.skipped(calendar, scene.newest.get(name), scene.now)}):
+            if judged_periods.is_over(period, since, scene.now):
+                step.extend(self._advance(scene, watched, period, self._reading(scene, watched, period)))
         lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
-        present = self._reading(scene, watched, current)
-        # Fixed dates: nothing fires before they begin, nor when they were over before anybody looked.
-        if scene.now in current or any(period.start == current.start for period in open_periods):
+        current = self._current(scene, watched)
+        present = self._reading(scene, watched, current, run=isinstance(calendar, Run))
+        # Fixed dates, a run: nothing fires before they begin, nor when they were over before anybody looked.
+        if scene.now in current or any(period.start == since for period in open_periods):
             of_now = self._advance(scene, watched, current, present)
             step.extend(of_now)
             alarms = list(reversed(of_now.alarms))
         else:
-            alarms = list(alarm_states.load(scene.tx, name, current.start).values())
+            alarms = list(alarm_states.load(scene.tx, name, since).values())
         found = figures(watched, scene.totals[current], scene.states)
-        return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering])
+        told = self._foresight.newest(watched.config, scene.progress)
+        return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told)
 
-    def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period) -> Reading:
+    def _current(self, scene: _Scene, watched: WatchedBudget) -> Period:
+        calendar = watched.config.period
+        if not isinstance(calendar, Run):
+            return period_of(calendar, scene.now)
+        first = self._sums.first_day(scene.tx, watched) if calendar.by_charges else None
+        return calendar.period(first, scene.now)
+
+    def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period, *, run: bool = False) -> Reading:
         if period not in scene.totals:
             scene.totals[period] = self._sums.total(scene.tx, period)
         totals = scene.totals[period]
         result = reading(watched, period, totals, scene.known, scene.states, scene.now)
+        found = figures(watched, totals, scene.states)
+        spent = partial(self._outlook.spent_until, scene.tx, watched, result, found, scene.states)
+        result = self._foresight.extend(result, watched.config, scene.progress, spent)
+        if run:  # neither a forecast nor a burn rate: it ends when it ends
+            return replace(result, run=True)
         if scene.now not in period:
             return result
-        found = figures(watched, totals, scene.states)
         return self._outlook.project(scene.tx, watched, result, found, scene.states)
 
     def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period, result: Reading) -> Step:
         name = watched.budget.name
-        previous = alarm_states.load(scene.tx, name, period.start)
+        previous = alarm_states.load(scene.tx, name, result.alarms_since)
         scene.stored |= previous
         situation = Situation(
             previous=previous,
@@ -218,7 +235,7 @@ class Evaluator:
     def _retired(self, scene: _Scene, watched: Iterable[WatchedBudget]) -> Step:
         """Alarms whose budget, threshold or kind of period is no longer in the config."""
         wanted = {
-            (one.budget.name, t.on, t.at.text, t.severity): period_of(one.config.period, scene.now)
+            (one.budget.name, t.on, t.at.text, t.severity): judged_periods.alarms_since(one.config.period, scene.now)
             for one in watched
             for t in one.budget.thresholds
         }
@@ -227,8 +244,7 @@ class Evaluator:
             if alarm.key.period_start is None:
                 continue
             current = wanted.get((alarm.key.subject, alarm.key.on, alarm.key.at, alarm.key.severity))
-            period = _period_of(alarm)
-            if current is None or (scene.now in period and period.start != current.start):
+            if current is None or judged_periods.is_gone(judged_periods.period_of_alarm(alarm), current, scene.now):
                 gone.append(alarm)
         return retire(gone, scene.now, scene.told, scene.said)
 
@@ -257,23 +273,6 @@ class Evaluator:
             receivers=[facts_document.receiver_facts(r.name, owed.get(r.name)) for r in self._config.receivers],
             silences=[facts_document.silence_facts(silence) for silence in still],
         )
-
-
-def _skipped(watched: WatchedBudget, scene: _Scene) -> Iterator[Period]:
-    """Periods that began and ended since this budget was last judged: nobody was watching, but money was spent."""
-    start = scene.newest.get(watched.budget.name)
-    if start is None or isinstance(watched.config.period, Period):
-        return
-    period = period_of(watched.config.period, max(start, scene.now - GIVEN_UP_AFTER))
-    while (period := period_of(watched.config.period, period.end)).end <= scene.now:
-        yield period
-
-
-def _period_of(alarm: Alarm) -> Period:
-    start, end = alarm.key.period_start, alarm.period_end
-    if start is None or end is None:
-        raise ValueError(f"the alarm of {alarm.key.subject} has no period")
-    return Period(start, end)
 
 
 def _rank(receiver: Any) -> int:

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Alarm, AlarmStatus, Reading
+from alarms.model import Alarm, AlarmStatus, Period, Reading
 from alarms.money import plain
 from alarms.settings import hours_text
 from alarms.silence import Silence
 from monitor import __version__
 from monitor.clock import to_text
-from monitor.model import ApiUse
+from monitor.model import ApiUse, Progress
 from monitor.ports import SourceDefaults, bill_of
 from monitor.projection import FEWEST
 from monitor.readings import Figures, WatchedBudget
@@ -53,16 +53,22 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
     }
 
 
-def budget_facts(watched: WatchedBudget, reading: Reading, found: Figures, alarms: Sequence[Alarm]) -> dict[str, Any]:
+def budget_facts(
+    watched: WatchedBudget,
+    reading: Reading,
+    found: Figures,
+    alarms: Sequence[Alarm],
+    told: Progress | None = None,
+) -> dict[str, Any]:
     """One entry of `budgets`: the reading of its current period, its alarms, and open ones of periods that are over.
 
-    `found`: what the reading was made of.
+    `found`: what the reading was made of. `told`: what its run said last.
     """
     return {
         "name": reading.budget,
         "currency": reading.currency,
         "amount": plain(watched.budget.amount),
-        "period": {"start": to_text(reading.period.start), "end": to_text(reading.period.end)},
+        "period": _period(reading.period),
         "spend": _money(reading.spend),
         "billed": _money(reading.billed),
         "basis": watched.config.basis.value,
@@ -71,6 +77,8 @@ def budget_facts(watched: WatchedBudget, reading: Reading, found: Figures, alarm
         # A sum of estimates: without an inventory there are none to add.
         "accrued": None if reading.billed is None else _money(reading.accrued or Decimal(0)),
         **_projections(reading),
+        **_foreseen(reading),
+        "progress": None if told is None else _progress(told),
         "data_as_of": _text(reading.as_of),
         "lower_bound": reading.lower_bound,
         "sources": list(watched.sources),
@@ -90,6 +98,18 @@ def _projections(reading: Reading) -> dict[str, Any]:
         "forecast_needs_days": FEWEST,
         "burn_rates": {hours_text(window): plain(rate) for window, rate in sorted(reading.burn_rates.items())},
     }
+
+
+def _foreseen(reading: Reading) -> dict[str, Any]:
+    foreseen = reading.foreseen
+    return {
+        "planned": None if foreseen is None else _money(foreseen.planned),
+        "at_completion": None if foreseen is None else _money(foreseen.at_completion),
+    }
+
+
+def _progress(told: Progress) -> dict[str, Any]:
+    return {"run": told.run, "at": to_text(told.at), "step": told.step, "of": told.steps}
 
 
 def health_facts(alarm: Alarm, detail: str) -> dict[str, Any]:
@@ -168,9 +188,13 @@ def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
     }
     if alarm.calm_since is not None:
         facts["calm_since"] = to_text(alarm.calm_since)
-    if alarm.key.period_start is not None and alarm.key.period_start != reading.period.start:
+    if alarm.key.period_start is not None and alarm.key.period_start != reading.alarms_since:
         facts["period_start"] = to_text(alarm.key.period_start)
     return facts
+
+
+def _period(period: Period) -> dict[str, str | None]:
+    return {"start": to_text(period.start), "end": None if period.is_open else to_text(period.end)}
 
 
 def _seconds(duration: timedelta) -> int:

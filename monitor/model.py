@@ -127,3 +127,14 @@ class Scope:
             and (not self.run or series.run in self.run)
             and all(pair in series.tags for pair in self.tag)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A training run said at an instant that it is at `step` of `steps`. `by`: who said so."""
+
+    run: str
+    at: datetime
+    step: int
+    steps: int
+    by: str = ""

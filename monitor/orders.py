@@ -1,4 +1,4 @@
-"""What a person tells the monitor, whether it runs or not: silence, ack, unsilence.
+"""What the monitor is told, whether it runs or not: silence, ack, unsilence by people; progress by training runs.
 
 Each is one transaction: what is asked for, the messages that are held back by it, and what `status` shows.
 """
@@ -12,24 +12,29 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 from alarms.evaluate import height_of
 from alarms.model import Alarm, AlarmStatus
 from alarms.silence import LONGEST, Silence, SilenceKind, Silences, base_of
 from alarms.words import clean, instant_text
+from monitor.clock import from_text
 from monitor.config.model import Config
 from monitor.config.report import unknown_name
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError, UserError
 from monitor.facts_document import silence_facts
-from monitor.store import alarm_states, facts, silences
+from monitor.foresight import runs_of
+from monitor.model import Progress
+from monitor.store import alarm_states, facts, progress, silences
 from monitor.store.database import LEDGER, Store, open_store
 from monitor.store.outbox import StoredOutbox
 from monitor.store.quieting import hold_back
 
 _LONGEST_WHY = 200
 _SHOWN = 5
+_MOST_STEPS = 10**15
+_CLOCKS_DIFFER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,34 @@ def _unsilence(desk: _Desk) -> str:
     return f"{name} is no longer silenced; if it is over a limit, that is told now"
 
 
-_HANDLERS: dict[str, Callable[[_Desk], str]] = {"silence": _silence, "ack": _ack, "unsilence": _unsilence}
+def _progress(desk: _Desk) -> str:
+    order, config = desk.order, desk.config
+    known = {name for budget in config.budgets for name in runs_of(budget, config)}
+    run, step, steps = (order.arguments.get(key) for key in ("run", "step", "of"))
+    if not isinstance(run, str) or run not in known:
+        raise UserError(unknown_name("run", clean(str(run), 64), sorted(known)), ExitCode.USAGE)
+    if not _is_whole(step) or not _is_whole(steps) or not 0 <= step <= steps or not steps:
+        raise UserError("expected --step N --of M, whole numbers, with N from 0 to M", ExitCode.USAGE)
+    try:
+        at = from_text(order.arguments["at"]) if order.arguments.get("at") is not None else order.now
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError("expected --at with a time such as 2026-11-23T18:00:00Z", ExitCode.USAGE) from error
+    if at > order.now + _CLOCKS_DIFFER:
+        raise UserError("--at lies in the future; leave it out for now", ExitCode.USAGE)
+    progress.put(desk.tx, Progress(run, at, step, steps, order.by))
+    return f"{run}: step {step:,} of {steps:,}"
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value < _MOST_STEPS
+
+
+_HANDLERS: dict[str, Callable[[_Desk], str]] = {
+    "silence": _silence,
+    "ack": _ack,
+    "unsilence": _unsilence,
+    "progress": _progress,
+}
 
 
 def _budget(desk: _Desk, known: Iterable[str]) -> str:

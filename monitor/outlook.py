@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
-from alarms.model import Forecast, Period, Reading
-from alarms.money import total
+from alarms.model import OPEN_END, Forecast, Period, Reading
+from alarms.money import EXACT, total
 from monitor.period import day_of, midnight
 from monitor.projection import FEWEST, HISTORY, LONGEST_CHARGE, Trend, burn_rate, forecast, spend_within, trend
 from monitor.readings import Figures, Key, SourceState, Totals, WatchedBudget, keys_of
@@ -64,6 +65,33 @@ class Outlook:
             forecast=self._forecast(connection, watched, days, reading, reading.spend, found.counted),
             burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, feeding),
         )
+
+    def spent_until(
+        self,
+        connection: sqlite3.Connection,
+        watched: WatchedBudget,
+        reading: Reading,
+        found: Figures,
+        sources: Mapping[str, SourceState],
+        until: datetime,
+    ) -> Decimal | None:
+        """What of the spend lies before an instant; None: not known.
+
+        Before `as_of` too, where the slowest source ends: the others may have told of more.
+        """
+        ends = [sources[name].data_as_of for name in found.counted]
+        newest = max((end for end in ends if end is not None), default=None)
+        if reading.spend is None or newest is None or newest <= until:
+            return reading.spend
+        since = max(until, reading.period.start)
+        if since >= min(newest, reading.period.end):
+            return reading.spend
+        numbers = self._sums.series_of(watched, found.counted)
+        later = charges.charges_over(connection, numbers, Period(since, newest), LONGEST_CHARGE)
+        # What starts in the period counts in it, to its end.
+        counted = [one for one in later if one[0] < to_micros(reading.period.end)]
+        later_cost = spend_within(counted, to_micros(since), to_micros(OPEN_END))
+        return EXACT.subtract(reading.spend, _rounded(later_cost))
 
     def _complete_days(
         self,
@@ -174,3 +202,8 @@ class Outlook:
             first = day_of(stretch.start - LONGEST_CHARGE).start
             self._marks[stretch] = tuple(buckets(connection, first, stretch.end, by_day=True))
         return self._marks[stretch]
+
+
+def _rounded(amount: Fraction) -> Decimal:
+    """To a millionth: a charge that reaches over an instant is divided there."""
+    return EXACT.scaleb(Decimal(amount.numerator * 10**6 // amount.denominator), -6)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
-from alarms.model import Period
+from alarms.model import OPEN_END, RUN_START, Period
 
 
 class PeriodKind(StrEnum):
@@ -19,8 +20,26 @@ class PeriodKind(StrEnum):
     YEAR = "year"
 
 
-# The periods of a budget: one of a kind after the other for ever, or this one alone (`start` and `end`).
-Calendar: TypeAlias = PeriodKind | Period
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The one period of a budget for a run.
+
+    `start`: the first UTC day of its plan, None without one; `end`: when it is no longer watched, None: never.
+    `by_charges`: it begins with the first charge that the budget counts, if that is earlier.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    by_charges: bool = False
+
+    def period(self, first_charge: datetime | None, now: datetime) -> Period:
+        """From when to when it counts. `first_charge`: the UTC day of it, None as long as there is none."""
+        starts = [start for start in (self.start, first_charge if self.by_charges else None) if start is not None]
+        return Period(min(starts, default=day_of(now).start), self.end or OPEN_END)
+
+
+# The periods of a budget: one of a kind after the other for ever, or one alone (`start` and `end`, or that of a run).
+Calendar: TypeAlias = PeriodKind | Period | Run
 
 _DAYS = {PeriodKind.DAY: 1, PeriodKind.WEEK: 7}
 _MONTHS = {PeriodKind.MONTH: 1, PeriodKind.QUARTER: 3, PeriodKind.YEAR: 12}
@@ -61,9 +80,14 @@ def months_before(instant: datetime, oldest: datetime) -> list[Period]:
 
 
 def period_of(calendar: Calendar, instant: datetime) -> Period:
-    """The period of this kind that an instant falls in; of fixed dates the one there is, whether or not it does."""
+    """The period of this kind that an instant falls in; of fixed dates the one there is, whether or not it does.
+
+    Of a run all of it, as though its first charge were not known.
+    """
     if isinstance(calendar, Period):
         return calendar
+    if isinstance(calendar, Run):
+        return calendar.period(None, instant)
     day = instant.astimezone(UTC).date()
     if calendar in _MONTHS:
         months = _MONTHS[calendar]
@@ -75,6 +99,8 @@ def period_of(calendar: Calendar, instant: datetime) -> Period:
 
 def shortest(calendar: Calendar) -> timedelta:
     """How long the shortest period of it is."""
+    if isinstance(calendar, Run):
+        return OPEN_END - RUN_START if calendar.start is None or calendar.end is None else calendar.end - calendar.start
     return calendar.end - calendar.start if isinstance(calendar, Period) else _SHORTEST[calendar]
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from alarms.model import Period
-from alarms.money import EXACT, plain, total
+from alarms.money import plain
 from monitor.clock import to_text
 from monitor.comparison import money, quote_json
-from monitor.config import BudgetConfig, Config
+from monitor.config import Config
 from monitor.config.report import unknown_name
 from monitor.errors import ExitCode, UserError
-from monitor.period import midnight, period_of
-from monitor.store import charges
-from monitor.store.database import LEDGER, open_reading
+from monitor.period import period_of
+from monitor.plan_spend import booked
 from monitor.training.book import PriceBook
 from monitor.training.gate import Limit, Verdict, Way, judge, ways_to_fit
 from monitor.training.model import Quote
@@ -62,32 +57,13 @@ def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datet
     budget = next((budget for budget in config.budgets if budget.name == plan.budget), None)
     if budget is None:
         return Answer(projection)
-    limit = Limit(budget.name, budget.period, budget.amount, _spent(config, budget, projection, state, now))
+    since = period_of(budget.period, min(phase.start for phase in projection.phases)).start
+    ledger = booked(config, budget, state, since, now)
+    limit = Limit(budget.name, budget.period, budget.amount, ledger.spent, ledger.until)
     verdict = judge(projection, limit)
     if verdict.fits:
         return Answer(projection, verdict)
     return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book.choose(plan.which, plan.start))))
-
-
-def _spent(
-    config: Config, budget: BudgetConfig, projection: Projection, state: Path, now: datetime
-) -> Callable[[Period], Decimal]:
-    """What the ledger has booked in a period of a budget; nothing where nothing is stored yet."""
-    since = period_of(budget.period, min(phase.start for phase in projection.phases)).start
-    booked: dict[date, Decimal] = defaultdict(Decimal)
-    with ExitStack() as stack:
-        if (state / LEDGER).exists() and since < now:
-            connection = stack.enter_context(open_reading(state))
-            sources = {source.name for source in config.sources if source.currency == budget.currency}
-            for series, day, billed, _ in charges.day_totals(connection, since, now):
-                counts = series.source in sources and series.currency == budget.currency
-                if counts and budget.scope.covers(series):
-                    booked[day] = EXACT.add(booked[day], billed)
-
-    def spent(period: Period) -> Decimal:
-        return total(amount for day, amount in booked.items() if period.start <= midnight(day) < period.end)
-
-    return spent
 
 
 def _plan(one: Answer) -> dict[str, Any]:
@@ -113,9 +89,14 @@ def _plan(one: Answer) -> dict[str, Any]:
     }
 
 
-def _period(verdict: Verdict) -> dict[str, str]:
+def _period(verdict: Verdict) -> dict[str, str | None]:
     period = verdict.period
-    return {"start": to_text(period.start), "end": to_text(period.end), "p90": money(verdict.share)}
+    return {
+        "start": to_text(period.start),
+        "end": None if period.is_open else to_text(period.end),
+        "p90": money(verdict.share),
+        "p90_since": None if verdict.since is None else to_text(verdict.since),
+    }
 
 
 def _phase(cost: PhaseCost) -> dict[str, Any]:

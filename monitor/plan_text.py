@@ -66,6 +66,8 @@ def _verdict(one: Answer) -> list[str]:
     left = for_people(verdict.left, plan.currency)
     when = _when(verdict)
     share = for_people(verdict.share, plan.currency)
+    if verdict.since is not None:
+        share += f" for what is to come after {verdict.since:%Y-%m-%d %H:%M} UTC"
     if verdict.fits:
         return ["", *_wrapped(f"Fits: P90 {share} of {left} left in the budget {plan.budget} ({when}).")]
     over = for_people(verdict.share - verdict.left, plan.currency)
@@ -76,6 +78,8 @@ def _verdict(one: Answer) -> list[str]:
 
 
 def _when(verdict: Verdict) -> str:
+    if verdict.period.is_open:
+        return f"the run from {verdict.period.start:%Y-%m-%d} on"
     return f"{verdict.period.start:%Y-%m-%d} to {verdict.period.end:%Y-%m-%d}"
 
 

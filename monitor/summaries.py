@@ -128,6 +128,8 @@ def _standing(row: Json) -> Standing:
         forecast=_amount(row.get("forecast")),
         lower_bound=row["lower_bound"],
         firing=any(_fires(alarm) for alarm in row["alarms"]),
+        planned=_amount(row.get("planned")),
+        at_completion=_amount(row.get("at_completion")),
     )
 
 

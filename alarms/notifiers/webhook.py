@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alarms.clients.http import DEADLINE_S, Response, Target, is_temporary, parse_target, put_off, request
 from alarms.errors import OutsideError, PermanentError, TemporaryError
-from alarms.model import Forecast, Notification, Period, Receipt
+from alarms.model import Forecast, Foreseen, Notification, Period, Receipt
 from alarms.money import plain
 from alarms.ports import Notifier
 from alarms.render import Rendered, render
@@ -171,9 +171,9 @@ def _value(value: Any) -> Any:  # noqa: PLR0911  # one for each type that a fact
         case datetime():
             return rfc3339(value)
         case Period():
-            return {"start": rfc3339(value.start), "end": rfc3339(value.end)}
-        case Forecast():
-            return {key: _value(getattr(value, key)) for key in ("expected", "low", "high", "days")}
+            return {"start": rfc3339(value.start), "end": None if value.is_open else rfc3339(value.end)}
+        case Forecast() | Foreseen():
+            return {field.name: _value(getattr(value, field.name)) for field in fields(value)}
         case Notification():
             return _message(value)
         case tuple():

@@ -14,6 +14,7 @@ from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.config.parts import MonitorTable, Part, read_monitor, read_receivers, read_sources
 from monitor.config.plans import Beside, read_plans
 from monitor.config.report import Report, unknown_key
+from monitor.config.runs import check_runs, settled
 from monitor.config_file import check_safety, find_config, parse, read, state_dir
 from monitor.errors import ConfigError
 
@@ -47,6 +48,7 @@ def load(path: Path) -> Config:
     check(report, monitor, sources, receivers, budgets)
     beside = Beside(path, local, exchange, budgets)
     plans = read_plans(report, document, beside)
+    check_runs(report, document, budgets)
     if report.problems or beside.problems:
         raise ConfigError([*report.problems, *beside.problems])
     return Config(
@@ -54,7 +56,7 @@ def load(path: Path) -> Config:
         monitor=_monitor_section(path, monitor, names),
         sources=_settings(sources),
         receivers=_settings(receivers),
-        budgets=tuple(draft.config for draft in budgets),
+        budgets=tuple(settled(draft.config, plans) for draft in budgets),
         local=local,
         exchange=exchange,
         plans=plans,

@@ -20,10 +20,11 @@ from monitor.config.report import Report, choices
 from monitor.config.thresholds import parse_money, read_thresholds
 from monitor.config_lines import Loc
 from monitor.model import Basis, Scope
-from monitor.period import Calendar, PeriodKind, midnight
+from monitor.period import Calendar, PeriodKind, Run, midnight
 
 # Instants are kept as microseconds since then.
 _FIRST_DAY = date(1970, 1, 1)
+_RUN = "run"
 _REPEAT = 'expected { critical = "4h", warning = "24h" }, or "never"'
 
 
@@ -46,9 +47,11 @@ def _pairs(value: Any) -> Any:
     return value
 
 
-def _period(value: Any) -> PeriodKind:
+def _period(value: Any) -> PeriodKind | Run:
+    if value == _RUN:
+        return Run()
     if value not in list(PeriodKind):
-        raise ValueError(f"expected {choices(PeriodKind)}")
+        raise ValueError(f"expected {choices((*PeriodKind, _RUN))}")
     return PeriodKind(value)
 
 
@@ -114,7 +117,7 @@ class BudgetTable(StrictModel):
     name: str
     amount: Annotated[Decimal, BeforeValidator(parse_money)]
     currency: Currency
-    period: Annotated[PeriodKind, BeforeValidator(_period)] = PeriodKind.MONTH
+    period: Annotated[PeriodKind | Run, BeforeValidator(_period)] = PeriodKind.MONTH
     start: Annotated[datetime | None, BeforeValidator(_day)] = None
     end: Annotated[datetime | None, BeforeValidator(_day)] = None
     scope: ScopeTable = ScopeTable()
@@ -173,7 +176,7 @@ def _draft(report: Report, raw: dict[str, Any], loc: Loc, receivers: tuple[str, 
 
 def _calendar(report: Report, raw: Mapping[str, Any], loc: Loc, table: BudgetTable) -> Calendar:
     if "start" not in raw and "end" not in raw:
-        return table.period
+        return Run(by_charges=bool(table.scope.run)) if isinstance(table.period, Run) else table.period
     if "period" in raw:
         report.error((*loc, "period"), "a budget from start to end has no period beside them; remove one or the other")
     for key, other in (("start", "end"), ("end", "start")):

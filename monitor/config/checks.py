@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from alarms.model import Severity, Threshold
+from alarms.model import On, Severity, Threshold
 from alarms.money import is_currency
 from alarms.settings import hours_text
 from monitor.config.budgets import Draft
@@ -18,6 +18,8 @@ from monitor.ports import bill_of
 
 # A name goes into message ids, subjects and the key of a budget made by `each` ("training/123456789012").
 _NAME = re.compile(r"\w(?:[\w .:@+-]{0,62}[\w.:@+-])?")
+
+_ALL_OF_THE_PLAN = 100
 
 
 def check(
@@ -195,16 +197,23 @@ def _check_thresholds(report: Report, draft: Draft) -> None:
             report.error(loc, f"says the same as the threshold on line {report.line_of(seen[key])}; keep one")
         seen.setdefault(key, loc)
         if threshold.severity is Severity.CRITICAL:
-            other = lowest.setdefault(threshold.on, threshold)
-            lowest[threshold.on] = min(threshold, other, key=lambda one: one.at.of(amount))
+            other = lowest.setdefault(_judged_with(threshold), threshold)
+            lowest[_judged_with(threshold)] = min(threshold, other, key=lambda one: one.at.of(amount))
+        if threshold.on == On.PLAN and limit.percent is not None and limit.percent <= _ALL_OF_THE_PLAN:
+            report.warn((*loc, "at"), "fires as soon as spend follows the plan; write more than 100%")
     for loc, threshold in zip(draft.threshold_locs, draft.config.thresholds, strict=True):
-        critical = lowest.get(threshold.on)
+        critical = lowest.get(_judged_with(threshold))
         if threshold.severity is Severity.WARNING and critical and threshold.at.of(amount) > critical.at.of(amount):
             report.error(
                 (*loc, "at"),
                 f"the order is reversed: this warning at {threshold.at.text} comes after critical "
                 f"at {critical.at.text}; put it below",
             )
+
+
+def _judged_with(threshold: Threshold) -> str:
+    """What else it has an order with: of a plan, an amount is so much more than was planned, whatever that is."""
+    return f"{threshold.on} by amount" if threshold.on == On.PLAN and threshold.at.amount is not None else threshold.on
 
 
 def _check_heard(report: Report, draft: Draft, receivers: Sequence[Part]) -> None:

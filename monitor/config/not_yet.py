@@ -15,11 +15,10 @@ RECEIVER_KEYS: frozenset[str] = frozenset()
 PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})
 BUDGET_KEYS = frozenset({"native", "manage"})
 BUDGET_VALUES = {
-    "period": frozenset({"run"}),
     "calendar": frozenset({"billing"}),
     "cost": frozenset({"effective"}),
 }
-THRESHOLD_VALUES = {"on": frozenset({"plan", "at_completion"})}
+THRESHOLD_VALUES: dict[str, frozenset[str]] = {}
 
 SENTENCE = "not in this version"
 

@@ -68,7 +68,7 @@ def _windows(value: Any) -> tuple[timedelta, ...]:
 class ThresholdTable(StrictModel):
     """The keys of one of `thresholds`."""
 
-    on: Literal["actual", "forecast", "burn_rate"] = "actual"
+    on: Literal["actual", "forecast", "burn_rate", "plan", "at_completion"] = "actual"
     at: str | int | Decimal
     severity: Annotated[Severity, BeforeValidator(_severity)]
     receivers: Names | None = None

@@ -126,7 +126,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str
     partial = any(source["freshness"] is Freshness.PARTIAL for source in feeding)
     row = {
         **{key: budget[key] for key in ("name", "currency", "amount", "period", "billed", "accrued", "spend")},
-        **{key: budget.get(key) for key in ("forecast", "planned", "at_completion", "data_as_of")},
+        **{key: budget.get(key) for key in ("forecast", "planned", "at_completion", "progress", "data_as_of")},
         **{key: budget.get(key) for key in ("basis", "gross", "net")},
         **{key: budget.get(key) for key in ("forecast_low", "forecast_high", "forecast_days", "forecast_needs_days")},
         "burn_rates": budget.get("burn_rates", {}),
@@ -212,15 +212,29 @@ def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
     percent = percent_used(row)
     if alarm.get("period_start") is not None:
         return f"{name}: the period from {alarm['period_start'][:10]} is still over {of_amount} ({alarm['on']})"
-    if alarm["on"] == "forecast" and row.get("forecast") is not None:
-        end = from_text(row["period"]["end"])
-        expected = money(row["forecast"], row["currency"]).rsplit(" ", 1)[0]
-        return f"{name}: {expected} of {amount} expected by {end.day} {end:%b}"
+    if (text := _estimate_text(row, alarm["on"], amount)) is not None:
+        return f"{name}: {text}"
     if alarm["on"] == "burn_rate":
         return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
     if alarm["on"] != "actual" or percent is None:
         return f"{name}: {alarm['on']} over {of_amount}"
     return used_text(row)
+
+
+def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
+    """What an alarm says that holds more than the spend against the amount; None: it is none, or that is not known."""
+    if on == "plan" and row.get("planned") is not None and row["spend"] is not None:
+        return f"{_number(row, 'spend')} spent, {money(row['planned'], row['currency'])} planned by then"
+    if on == "at_completion" and row.get("at_completion") is not None:
+        return f"{_number(row, 'at_completion')} of {amount} expected at completion"
+    if on == "forecast" and row.get("forecast") is not None:
+        end = from_text(row["period"]["end"])
+        return f"{_number(row, 'forecast')} of {amount} expected by {end.day} {end:%b}"
+    return None
+
+
+def _number(row: dict[str, Any], key: str) -> str:
+    return money(row[key], row["currency"]).rsplit(" ", 1)[0]
 
 
 def receiver_problems(row: dict[str, Any], now: datetime) -> Iterator[Problem]:

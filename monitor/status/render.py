@@ -103,7 +103,7 @@ class _Row:
 
 def _budget(row: dict[str, Any], now: datetime) -> _Row:
     amount = money(row["amount"], row["currency"])
-    details = [_split(row, now), *_credits(row), *_views(row), *_outlook(row)]
+    details = [_split(row, now), *_credits(row), *_views(row), *_outlook(row, now)]
     if row["stale"]:
         details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
     told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
@@ -117,7 +117,7 @@ def _budget(row: dict[str, Any], now: datetime) -> _Row:
     return _Row(row["state"], row["name"], f"{_bar(percent)} {percent:>3}%  {mark}{spend} of {amount}", details)
 
 
-def _outlook(row: dict[str, Any]) -> Iterator[str]:
+def _outlook(row: dict[str, Any], now: datetime) -> Iterator[str]:
     """What is expected, and how fast it goes."""
     if row["forecast"] is not None:
         expected = money(row["forecast"], row["currency"]).rsplit(" ", 1)[0]
@@ -128,9 +128,24 @@ def _outlook(row: dict[str, Any]) -> Iterator[str]:
         yield f"expected by {row['period']['end'][:10]}: {expected}{interval}"
     elif few := too_few_days(row):
         yield few
+    if figures := _foreseen(row):
+        yield figures
+    if told := row["progress"]:
+        share = Decimal(told["step"] * 1000 // told["of"]).scaleb(-1)
+        yield f"run {told['run']}: step {told['step']:,} of {told['of']:,} ({share}%), {_age(told['at'], now)} ago"
     if row["burn_rates"]:
         rates = (f"{_rate(rate)} over {window}" for window, rate in row["burn_rates"].items())
         yield f"burn rate {', '.join(rates)}"
+
+
+def _foreseen(row: dict[str, Any]) -> str:
+    """What was planned, and what it will be in the end; "" of a plan that has nothing in this period."""
+    if row["planned"] in (None, "0") and row["at_completion"] in (None, row["spend"]):
+        return ""
+    known = (("planned by then", row["planned"]), ("at completion", row["at_completion"]))
+    return ", ".join(
+        f"{what} {money(text, row['currency']).rsplit(' ', 1)[0]}" for what, text in known if text is not None
+    )
 
 
 def _rate(text: str) -> str:
@@ -172,14 +187,18 @@ def _views(row: dict[str, Any]) -> Iterator[str]:
         yield f"by {', '.join(counted)}; of the same bill {', '.join(said)}"
 
 
-def _day(period: dict[str, str], now: datetime) -> str:
-    """`day 23 of 30`; of a period that does not hold this instant, when it starts."""
-    start, end = from_text(period["start"]), from_text(period["end"])
+def _day(period: dict[str, str | None], now: datetime) -> str:
+    """`day 23 of 30`, `day 23` without an end; of a period that does not hold this instant, when it starts."""
+    since = period["start"] or ""
+    start = from_text(since)
     if now < start:
-        return f"begins on {period['start'][:10]}"
+        return f"begins on {since[:10]}"
+    if period["end"] is None:
+        return f"day {(now - start).days + 1}"
+    end = from_text(period["end"])
     if now < end:
         return f"day {(now - start).days + 1} of {max((end - start).days, 1)}"
-    return f"period from {period['start'][:10]}"
+    return f"period from {since[:10]}"
 
 
 def _alarm(alarm: dict[str, Any], now: datetime) -> str:

@@ -58,8 +58,8 @@ def subjects_read(connection: sqlite3.Connection) -> frozenset[str]:
 
 
 def newest_periods(connection: sqlite3.Connection) -> dict[str, datetime]:
-    """When the newest period began in which each budget was judged."""
-    query = "SELECT subject, max(period_start) FROM alarm WHERE period_start >= 0 GROUP BY subject"
+    """When the newest period began in which each budget was judged; runs, whose alarms bear no start, left out."""
+    query = "SELECT subject, max(period_start) FROM alarm WHERE period_start > 0 GROUP BY subject"
     return {subject: from_micros(start) for subject, start in connection.execute(query)}
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Facts, Forecast, Kind, Period, Reason, Severity
+from alarms.model import Facts, Forecast, Foreseen, Kind, Period, Reason, Severity
 from alarms.money import plain
 from monitor.clock import from_text, to_text
 from monitor.store.rows import CorruptStoreError
@@ -49,6 +49,7 @@ def to_payload(facts: Facts) -> str:
         "missed_since": _instant(facts.missed_since),
         "forecast": _from_forecast(facts.forecast),
         "burn_rates": {str(window // _SECOND): plain(rate) for window, rate in facts.burn_rates.items()},
+        "foreseen": _from_foreseen(facts.foreseen),
         "silenced_until": _instant(facts.silenced_until),
         "sections": facts.sections,
     }
@@ -91,6 +92,7 @@ def from_payload(text: str) -> Facts:
         missed_since=_moment(document["missed_since"]),
         forecast=_to_forecast(document["forecast"]),
         burn_rates={int(window) * _SECOND: Decimal(rate) for window, rate in document["burn_rates"].items()},
+        foreseen=_to_foreseen(document["foreseen"]),
         silenced_until=_moment(document["silenced_until"]),
         sections=tuple((heading, tuple(lines)) for heading, lines in document["sections"]),
     )
@@ -107,6 +109,19 @@ def _to_forecast(values: Any) -> Forecast | None:
         return None
     expected, low, high, days = values
     return Forecast(Decimal(expected), Decimal(low), Decimal(high), days)
+
+
+def _from_foreseen(foreseen: Foreseen | None) -> list[str | None] | None:
+    if foreseen is None:
+        return None
+    return [_money(one) for one in (foreseen.planned, foreseen.spent, foreseen.at_completion, foreseen.done)]
+
+
+def _to_foreseen(values: Any) -> Foreseen | None:
+    if values is None:
+        return None
+    planned, spent, at_completion, done = values
+    return Foreseen(_amount(planned), _amount(spent), _amount(at_completion), _amount(done))
 
 
 def _money(amount: Decimal | None) -> str | None:

@@ -114,6 +114,12 @@ _FIRST = (
         since INTEGER NOT NULL, until INTEGER, by TEXT NOT NULL, why TEXT NOT NULL, checksum INTEGER NOT NULL,
         PRIMARY KEY (budget, kind, episode)
     ) STRICT, WITHOUT ROWID""",
+    # How far a training run said that it is: `step` of `steps`.
+    """CREATE TABLE progress (
+        run TEXT NOT NULL, at INTEGER NOT NULL, step INTEGER NOT NULL, steps INTEGER NOT NULL, by TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (run, at)
+    ) STRICT, WITHOUT ROWID""",
     # The last slot of a receiver's digest that is dealt with, and when the last digest was made.
     """CREATE TABLE summary (
         receiver TEXT PRIMARY KEY, schedule TEXT NOT NULL, slot INTEGER NOT NULL, made_at INTEGER NOT NULL,

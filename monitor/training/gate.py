@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, DecimalException
 
 from alarms.model import Period
 from alarms.money import EXACT
-from monitor.period import Calendar, period_of
+from monitor.period import Calendar, PeriodKind, period_of
 from monitor.training.book import Chosen
 from monitor.training.catalog import gpus
 from monitor.training.costs import exchange_rate
@@ -23,21 +24,31 @@ _BY_THE_HOUR = (Pricing.ON_DEMAND, Pricing.SPOT, Pricing.CAPACITY_BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget: its name, its periods, how much for each, and what the ledger has booked in one."""
+    """A budget: its name, its periods, how much for each, and what the ledger has booked in one.
+
+    `known_until`: where what is booked ends; None: nothing is. Of a plan that has begun by then, only the rest must
+    still fit.
+    """
 
     budget: str
     calendar: Calendar
     amount: Decimal
     spent: Callable[[Period], Decimal]
+    known_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a plan stands in one period of its budget: the first it does not fit in, else the last."""
+    """How a plan stands in one period of its budget: the first it does not fit in, else the last.
+
+    `share`: the part of its P90 that the period has to bear. `since`: from when on that counts, where the plan has
+    begun and what was spent on it before is in the ledger; else None.
+    """
 
     period: Period
     left: Decimal
     share: Decimal
+    since: datetime | None = None
 
     @property
     def fits(self) -> bool:
@@ -58,9 +69,12 @@ class Way:
 
 def judge(projection: Projection, limit: Limit) -> Verdict:
     """Set a plan's P90 against what is left in every period that it runs in, each in proportion to what is planned."""
-    for period in _periods(projection, limit.calendar):
+    start, known = min(phase.start for phase in projection.phases), limit.known_until
+    since = known if known is not None and known > start else None
+    rest = _Rest(projection, limit.calendar, since or start)
+    for period in rest.periods():
         left = EXACT.subtract(limit.amount, limit.spent(period))
-        verdict = Verdict(period, left, _share(projection, period, limit.calendar))
+        verdict = Verdict(period, left, rest.share(period), since)
         if not verdict.fits:
             break
     return verdict
@@ -68,37 +82,54 @@ def judge(projection: Projection, limit: Limit) -> Verdict:
 
 def ways_to_fit(projection: Projection, limit: Limit, chosen: Iterable[Chosen]) -> list[Way]:
     """What would fit, of the dearest phase: fewer hours, the cheapest other offer, the cheapest spot machine."""
-    dearest = max(projection.phases, key=lambda phase: phase.spread.quantile(P90))
+    known = limit.known_until
+    coming = [phase for phase in projection.phases if known is None or phase.end > known]
+    if not coming:
+        return []
+    dearest = max(coming, key=lambda phase: phase.spread.quantile(P90))
     ways = []
     fewer = _fewer_hours(projection, dearest, limit)
     if fewer is not None:
         ways.append(fewer)
+    if known is not None and dearest.start < known:
+        return ways  # what has begun goes on where it is
     others = sorted(_other_offers(projection, dearest, limit, chosen), key=lambda way: way.p90)
     for spot in (False, True):
         ways += [way for way in others if way.quote and (way.quote.pricing is Pricing.SPOT) is spot][:1]
     return ways
 
 
-def _periods(projection: Projection, calendar: Calendar) -> Iterator[Period]:
-    at = min(phase.start for phase in projection.phases)
-    while True:
-        period = period_of(calendar, at)
-        yield period
-        if isinstance(calendar, Period) or period.end >= projection.end:
-            return
-        at = period.end
+class _Rest:
+    """What is planned from an instant on, and which periods of a budget bear it."""
 
+    def __init__(self, projection: Projection, calendar: Calendar, since: datetime) -> None:
+        self._projection = projection
+        self._calendar = calendar
+        self._since = since
+        self._p90 = projection.remaining(since, P90)
+        self._done = projection.planned(since, before=True)
 
-def _share(projection: Projection, period: Period, calendar: Calendar) -> Decimal:
-    p90, whole = projection.quantile(P90), projection.total
-    first = period.start <= min(phase.start for phase in projection.phases)
-    last = period.end >= projection.end
-    if isinstance(calendar, Period) or (first and last) or not whole:
-        # Fixed dates are all that such a budget has: what a plan does outside of them counts too.
-        return p90
-    until = whole if period.end > projection.end else projection.planned(period.end, before=True)
-    here = EXACT.subtract(until, projection.planned(period.start, before=True))
-    return PRECISE.divide(PRECISE.multiply(p90, here), whole).quantize(_MICRO, context=PRECISE)
+    def periods(self) -> Iterator[Period]:
+        """One at least."""
+        at = min(self._since, self._projection.end)
+        while True:
+            period = period_of(self._calendar, at)
+            yield period
+            if not isinstance(self._calendar, PeriodKind) or period.end >= self._projection.end:
+                return
+            at = period.end
+
+    def share(self, period: Period) -> Decimal:
+        """The part of the P90 that a period has to bear, in proportion to what is planned."""
+        projection = self._projection
+        whole = EXACT.subtract(projection.total, self._done)
+        first, last = period.start <= self._since, period.end >= projection.end
+        if not isinstance(self._calendar, PeriodKind) or (first and last) or not whole:
+            # Fixed dates are all that such a budget has: what a plan does outside of them counts too.
+            return self._p90
+        until = projection.total if period.end > projection.end else projection.planned(period.end, before=True)
+        here = EXACT.subtract(until, self._done if first else projection.planned(period.start, before=True))
+        return PRECISE.divide(PRECISE.multiply(self._p90, here), whole).quantize(_MICRO, context=PRECISE)
 
 
 def _fewer_hours(projection: Projection, dearest: PhaseCost, limit: Limit) -> Way | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -127,6 +127,12 @@ class Projection:
         """Of the cost: as exact as `total` if it is certain, else to a millionth."""
         return _quantile(self.spread, share)
 
+    def remaining(self, since: datetime, share: Decimal) -> Decimal:
+        """Of the cost of what is planned after an instant: of each phase its part, with as much of its doubt."""
+        if since <= min(phase.start for phase in self.phases):
+            return self.quantile(share)
+        return _quantile(_sum([_left(phase, since) for phase in self.phases]), share)
+
 
 def project(plan: Plan) -> Projection:
     """Reckon a plan. Raises OverflowError if it ends after the year 9999, DecimalException for too many digits."""
@@ -134,19 +140,12 @@ def project(plan: Plan) -> Projection:
     phases = tuple(_cost(plan, phase, *times[phase.name]) for phase in plan.phases)
     whole = total(phase.cost for phase in phases)
     unsure = [phase for phase in phases if not phase.spread.is_certain]
-    if not unsure and all(phase.spread.values[0] == phase.cost for phase in phases):
-        spread = Spread.certain(whole)
-    else:
-        # One efficiency holds for all phases that are guessed from a model; interruptions come as they please.
-        guessed = [phase.spread for phase in phases if _is_guessed(phase.phase)]
-        others = [phase.spread for phase in phases if not _is_guessed(phase.phase)]
-        spread = sum_of_independent([sum_of_dependent(guessed), *others])
     unsure.sort(key=lambda phase: phase.spread.quantile(P10) - phase.spread.quantile(P90))
-    return Projection(plan, whole, spread, phases, tuple(_doubt(phase.phase) for phase in unsure))
+    return Projection(plan, whole, _sum(phases), phases, tuple(_doubt(phase.phase) for phase in unsure))
 
 
-def schedule(plan: Plan) -> Mapping[str, tuple[datetime, datetime]]:
-    """When each phase starts and ends, at the median of its hours. `after` must name phases and run in no circle."""
+def schedule(plan: Plan, share: Decimal = P50) -> Mapping[str, tuple[datetime, datetime]]:
+    """When each phase starts and ends, at this quantile of all hours. `after` must name phases and run in no circle."""
     times: dict[str, tuple[datetime, datetime]] = {}
     waiting = list(plan.phases)
     while waiting:
@@ -155,7 +154,7 @@ def schedule(plan: Plan) -> Mapping[str, tuple[datetime, datetime]]:
         ready = plan.start if phase.after is None else times[phase.after][1]
         start = ready if phase.start is None else max(phase.start, ready)
         hours = phase.on_the_clock
-        end = start if hours is None else start + _span(hours.quantile(P50))
+        end = start if hours is None else start + _span(hours.quantile(share))
         times[phase.name] = (start, end)
     return times
 
@@ -167,6 +166,28 @@ def currency_of(hosts: Sequence[Quote | Rig], exchange: Sequence[ExchangeRate], 
         if all(exchange_rate(exchange, host.currency, candidate) is not None for host in hosts):
             return candidate
     return None
+
+
+def _sum(phases: Sequence[PhaseCost]) -> Spread:
+    """What they cost together."""
+    if all(phase.spread.is_certain and phase.spread.values[0] == phase.cost for phase in phases):
+        return Spread.certain(total(phase.cost for phase in phases))
+    # One efficiency holds for all phases that are guessed from a model; interruptions come as they please.
+    guessed = [phase.spread for phase in phases if _is_guessed(phase.phase)]
+    others = [phase.spread for phase in phases if not _is_guessed(phase.phase)]
+    return sum_of_independent([sum_of_dependent(guessed), *others])
+
+
+def _left(phase: PhaseCost, since: datetime) -> PhaseCost:
+    """The phase as though it began then: what it costs from there on."""
+    done = _planned(phase, since, before=True)
+    if not done:
+        return phase
+    cost = EXACT.subtract(phase.cost, done)
+    part = PRECISE.divide(cost, phase.cost)
+    spread = phase.spread.map(lambda value: PRECISE.multiply(value, part).quantize(_MICRO, context=PRECISE))
+    certain = phase.spread.is_certain and phase.spread.values[0] == phase.cost
+    return replace(phase, cost=cost, spread=Spread.certain(cost) if certain else spread)
 
 
 def _cost(plan: Plan, phase: Phase, start: datetime, end: datetime) -> PhaseCost:

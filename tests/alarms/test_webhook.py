@@ -94,6 +94,7 @@ def test_the_body_of_a_crossing_word_for_word(server: PostServer) -> None:
         "missed_since": None,
         "held": [],
         "forecast": None,
+        "foreseen": None,
         "burn_rates": {},
     }
 

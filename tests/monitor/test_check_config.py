@@ -50,14 +50,19 @@ def test_a_good_config_is_summed_up(shipped):
     assert text == (
         f"{shipped}: no problems.\n"
         "\n"
-        "what      name        how\n"
-        "source    aws         aws_cloudwatch, USD, every 1h\n"
-        "receiver  oncall      slack\n"
-        "receiver  mail        email\n"
-        "receiver  topic       sns\n"
-        "budget    everything  5000 USD a month: warning at 80%, critical at 100%, warning at forecast 100% "
+        "what      name         how\n"
+        "source    aws          aws_cloudwatch, USD, every 1h\n"
+        "receiver  oncall       slack\n"
+        "receiver  mail         email\n"
+        "receiver  topic        sns\n"
+        "budget    everything   5000 USD a month: warning at 80%, critical at 100%, warning at forecast 100% "
         "-> oncall, mail, topic\n"
-        "budget    training    1000 USD a month: warning at 500 USD, warning at 80%, critical at 100% -> oncall, mail\n"
+        "budget    training     1000 USD a month: warning at 500 USD, warning at 80%, critical at 100% "
+        "-> oncall, mail\n"
+        "budget    deepseek     20000 USD for a run from 2026-12-01 until 2027-01-24: critical at 100%, "
+        "warning at 120% of the plan, critical at 100% at completion -> oncall, mail\n"
+        "local     rig          4 x A100-80GB, USD\n"
+        "plan      deepseek-ft  3 phases from 2026-12-01 -> deepseek\n"
     )
 
 

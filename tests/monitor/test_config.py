@@ -49,7 +49,7 @@ def test_the_shipped_config_is_good_and_needs_no_secret(tmp_path, monkeypatch):
     config = loaded(tmp_path, (ROOT / "config.toml").read_text(encoding="utf-8"))
     assert [source.name for source in config.sources] == ["aws"]
     assert [receiver.type for receiver in config.receivers] == ["slack", "email", "sns"]
-    assert [budget.name for budget in config.budgets] == ["everything", "training"]
+    assert [budget.name for budget in config.budgets] == ["everything", "training", "deepseek"]
     assert config.warnings == ()
 
 

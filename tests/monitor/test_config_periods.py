@@ -142,7 +142,7 @@ def test_dates_that_cannot_be(tmp_path: Path, lines: list[str], path: str, sente
         (
             'on = "burn_rat", at = 2, over = ["6h"], severity = "warning"',
             "on",
-            'expected "actual", "forecast" or "burn',
+            'expected "actual", "forecast", "burn_rate", "plan" or',
         ),
     ],
 )

@@ -188,7 +188,7 @@ CASES = [
         'period = "month"',
         'period = "fortnight" # HERE',
         "budgets[0].period",
-        'expected "day", "week", "month", "quarter" or "year"',
+        'expected "day", "week", "month", "quarter", "year" or "run"',
     ),
     (
         BUDGET,
@@ -226,7 +226,7 @@ CASES = [
         'on = "actual", at = "80%", severity',
         'on = "actul", at = "80%", severity',
         "budgets[0].thresholds[0].on",
-        'expected "actual", "forecast" or "burn_rate"; did you mean "actual"?',
+        'expected "actual", "forecast", "burn_rate", "plan" or "at_completion"; did you mean "actual"?',
     ),
     (
         'at = "80%"',
@@ -400,17 +400,8 @@ NOT_YET = [
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
-    ('period = "month"', 'period = "run" # HERE', "budgets[0].period"),
     (BUDGET, f'{BUDGET}\ncalendar = "billing" # HERE', "budgets[0].calendar"),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
-    *(
-        (
-            "thresholds = [\n",
-            f'thresholds = [\n  {{ on = "{on}", at = "100%", severity = "warning" }}, # HERE\n',
-            "budgets[0].thresholds[0].on",
-        )
-        for on in ("plan", "at_completion")
-    ),
 ]
 
 
@@ -420,6 +411,101 @@ def test_what_is_not_built_yet_is_refused_by_name(tmp_path, old, new, path):
     ((line, where, message),) = problems(tmp_path, text)
     assert (line, where) == (marked(text), path)
     assert "not in this version" in message
+
+
+NEEDS_NAME = (
+    'a run needs to be named: by a plan (budget = "training" in a [[plans]] table), or here by '
+    'scope = { run = "…" }, the value of the run tag'
+)
+PLAN = """
+[[plans]]
+name = "ft"
+budget = "training"
+start = 2026-12-01
+phases = [{ name = "a", gpu = "H100", gpu_hours = 100, gpus = 8, price_per_gpu_hour = "2", currency = "USD" }]
+"""
+ON_PLAN = '{ on = "plan", at = "120%", severity = "warning" },'
+ENDLESS = 'a run has no end that a {} could be made for; use on = "at_completion" or on = "plan", with a plan'
+RUN = 'currency = "USD"\nperiod = "run"'
+FIRST = '{ on = "actual", at = "80%", severity = "warning" },'
+
+RUNS = [
+    ("", [(BUDGET, f"{RUN} # HERE")], "budgets[0].period", NEEDS_NAME),
+    *(
+        (
+            "",
+            [(FIRST, f'{{ on = "{on}", at = "100%", severity = "warning" }}, # HERE')],
+            "budgets[0].thresholds[0].on",
+            f'on = "{on}" needs a plan: add budget = "training" to a [[plans]] table',
+        )
+        for on in ("plan", "at_completion")
+    ),
+    (
+        "",
+        [(BUDGET, f'{RUN}\nscope.run = "x"'), (FIRST, f"{ON_PLAN} # HERE")],
+        "budgets[0].thresholds[0].on",
+        'on = "plan" needs a plan: add budget = "training" to a [[plans]] table',
+    ),
+    (
+        PLAN,
+        [(BUDGET, RUN), (FIRST, '{ on = "forecast", at = "100%", severity = "warning" }, # HERE')],
+        "budgets[0].thresholds[0].on",
+        ENDLESS.format("forecast"),
+    ),
+    (
+        PLAN,
+        [(BUDGET, RUN), (FIRST, '{ on = "burn_rate", at = 2, over = ["6h"], severity = "warning" }, # HERE')],
+        "budgets[0].thresholds[0].on",
+        ENDLESS.format("burn rate"),
+    ),
+    (
+        PLAN,
+        [(FIRST, '{ on = "plan", at = "9 EUR", severity = "warning" }, # HERE')],
+        "budgets[0].thresholds[0].at",
+        'is in EUR, but the budget is in USD; write at = "9 USD"',
+    ),
+    (
+        PLAN,
+        [(FIRST, f"{ON_PLAN.replace('warning', 'critical')} {ON_PLAN.replace('120', '130')} # HERE")],
+        "budgets[0].thresholds[1].at",
+        "the order is reversed: this warning at 130% comes after critical at 120%; put it below",
+    ),
+    (
+        PLAN,
+        [(BUDGET, f"{RUN}\nstart = 2026-12-01\nend = 2026-12-15"), ('period = "run"', 'period = "run" # HERE')],
+        "budgets[0].period",
+        "a budget from start to end has no period beside them; remove one or the other",
+    ),
+]
+
+
+@pytest.mark.parametrize(("plan", "changes", "path", "sentence"), RUNS)
+def test_runs_and_plans_that_do_not_fit_together(tmp_path, plan, changes, path, sentence):
+    text = GOOD + plan
+    for old, new in changes:
+        text = text.replace(old, new)
+    assert problems(tmp_path, text) == [(marked(text), path, sentence)]
+
+
+def test_a_plan_that_cannot_be_read_is_the_only_problem_of_its_budget(tmp_path):
+    text = (GOOD + PLAN).replace(BUDGET, RUN).replace(FIRST, ON_PLAN).replace("gpu_hours = 100", "gpu_hours = 0")
+    ((_, path, _),) = problems(tmp_path, text)
+    assert path == "plans[0].phases[0].gpu_hours"
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ('{ on = "plan", at = "100%", severity = "warning" },', ["budgets[0].thresholds[0].at"]),
+        ('{ on = "plan", at = "101%", severity = "warning" },', []),
+        # So much money above the plan has no order with so many per cent of it.
+        (f'{ON_PLAN} {{ on = "plan", at = "9 USD", severity = "critical" }},', []),
+        ('{ on = "at_completion", at = "80%", severity = "warning" },', []),
+    ],
+)
+def test_a_limit_that_spend_as_planned_reaches_is_a_warning(tmp_path, listed, said):
+    text = (GOOD + PLAN).replace(BUDGET, RUN).replace(FIRST, listed)
+    assert [path for _, path, _ in warnings(tmp_path, text)] == said
 
 
 HOOK = """type = "webhook"

@@ -247,8 +247,8 @@ def test_an_order_that_fails_changes_nothing(desk: Desk) -> None:
     for name in ("", "trainng", "training/1"):
         with pytest.raises(UserError):
             desk.tell("silence", name, for_s=60)
-    with pytest.raises(UserError, match="does not know the command 'progress'"):
-        desk.tell("progress")
+    with pytest.raises(UserError, match="does not know the command 'reboot'"):
+        desk.tell("reboot")
     assert desk.stored() == []
 
 
