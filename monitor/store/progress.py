@@ -11,8 +11,9 @@ from monitor.store.rows import Table, from_micros, to_micros
 _PROGRESS = Table("progress", ("run", "at", "step", "steps", "by"), key=2)
 # Of two reports that are closer to each other only the later one stays.
 _APART = timedelta(minutes=10)
-# As long as messages are remembered.
-_KEPT = timedelta(days=400)
+# Where data ends is asked for, and data that is older than days is not trusted; the last report of a run stays.
+_KEPT = timedelta(days=14)
+_REMEMBERED = timedelta(days=400)
 
 
 def load(connection: sqlite3.Connection) -> dict[str, list[Progress]]:
@@ -29,6 +30,7 @@ def put(tx: sqlite3.Connection, report: Progress) -> None:
     mine = [one.at for one in load(tx).get(report.run, ()) if one.at < report.at]
     if len(mine) > 1 and report.at - mine[-2] < _APART:
         tx.execute("DELETE FROM progress WHERE run = ? AND at = ?", (report.run, to_micros(mine[-1])))
-    tx.execute("DELETE FROM progress WHERE at < ?", (to_micros(report.at - _KEPT),))
+    tx.execute("DELETE FROM progress WHERE run = ? AND at < ?", (report.run, to_micros(report.at - _KEPT)))
+    tx.execute("DELETE FROM progress WHERE at < ?", (to_micros(report.at - _REMEMBERED),))
     columns = (report.run, to_micros(report.at), report.step, report.steps, report.by)
     tx.execute(_PROGRESS.replace, _PROGRESS.seal(*columns))

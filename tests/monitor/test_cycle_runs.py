@@ -331,6 +331,16 @@ def test_a_chatty_run_fills_no_disk(store: Store) -> None:
     assert max(after.at - before.at for before, after in pairwise(kept)) <= HOUR / 3
 
 
+def test_what_a_run_said_weeks_ago_is_forgotten_unless_it_said_nothing_since(store: Store) -> None:
+    with store.transaction() as tx:
+        for days in (0, 3, 17):
+            progress.put(tx, Progress("x", START + days * DAY, days, 600))
+        progress.put(tx, Progress("y", START, 600, 600))
+        progress.put(tx, Progress("x", START + 30 * DAY, 30, 600))
+        known = {run: [one.step for one in reports] for run, reports in progress.load(tx).items()}
+    assert known == {"x": [17, 30], "y": [600]}
+
+
 def test_what_is_remembered_between_turns_is_what_a_new_process_finds(store: Store) -> None:
     world = Watch(store, Tagged(lambda at: at.day), AHEAD, END, scope=Scope(run=("x",)), calendar=Run(by_charges=True))
     now = day("2026-12-01") + HOUR
