@@ -106,8 +106,8 @@ def payload(rendered: Rendered, facts: Facts) -> dict[str, Any]:
         blocks.append(SectionBlock(text=plain("\n".join(rendered.notes))))
     if rendered.entries:
         blocks.append(SectionBlock(text=plain("\n".join(rendered.listed(_TEXT_LENGTH, _escaped_length)))))
-    if rendered.lines:
-        blocks.append(SectionBlock(fields=[_field(line) for line in rendered.lines[:_MOST_FIELDS]]))
+    fields = [_field(line) for line in rendered.lines]
+    blocks += [SectionBlock(fields=fields[at : at + _MOST_FIELDS]) for at in range(0, len(fields), _MOST_FIELDS)]
     blocks += [SectionBlock(text=plain(_fitting(section))) for section in rendered.sections]
     if rendered.see:
         blocks.append(SectionBlock(text=plain("\n".join(("See:", *rendered.see)))))

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from alarms.errors import PermanentError
-from alarms.model import Kind, Severity
+from alarms.model import Foreseen, Kind, Severity
 from alarms.notifiers.slack import Settings, create, payload
 from alarms.render import render
 from tests.fakes.messages import FACTS, MESSAGE, NOW, OWN
@@ -101,3 +102,12 @@ def test_every_line_of_the_message_is_there() -> None:
     assert len(lines) == 10  # as many as a section may have
     (fields,) = [block["fields"] for block in body(facts)["blocks"] if "fields" in block]
     assert [line.label in field["text"] for line, field in zip(lines, fields, strict=True)] == [True] * 10
+
+
+def test_more_lines_than_a_section_may_have_go_on_in_the_next() -> None:
+    foreseen = Foreseen(Decimal(700), Decimal(900), Decimal(1200))
+    facts = replace(FACTS, stale=("gcp",), also_over=("80%",), detail="note", foreseen=foreseen, as_of=NOW)
+    lines = render(replace(MESSAGE, facts=facts), now=NOW + timedelta(hours=1)).lines
+    assert len(lines) > 10
+    shown = [field for block in body(facts)["blocks"] for field in block.get("fields", [])]
+    assert [line.label in field["text"] for line, field in zip(lines, shown, strict=True)] == [True] * len(lines)

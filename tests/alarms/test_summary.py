@@ -187,3 +187,9 @@ def test_the_reason_that_a_silence_is_over_reaches_its_receiver(tmp_path: Path) 
         (delivery,) = outbox.owed("oncall")
         facts = delivery.notification.facts
         assert (facts.reason, facts.silenced_until, facts.detail) == (Reason.SILENCE_OVER, NOW, "silenced by root")
+
+
+def test_what_was_planned_stands_beside_what_was_spent() -> None:
+    run = replace(TRAINING, forecast=None, planned=Decimal(700), at_completion=Decimal("1112.5"))
+    (line,) = written(replace(SUMMARY, standings=(run,))).facts.sections[0][1]
+    assert line == "training: 812.55 of 1,000.00 USD, 81%, planned 700.00, at completion 1,112.50"
