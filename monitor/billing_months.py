@@ -1,4 +1,4 @@
-"""The calendar of a cloud's invoices: months that begin on some day, at midnight in some place. Half-open, UTC outside."""
+"""The calendar of a cloud's invoices: months that begin on some day, at midnight in some place. Half-open."""
 
 from __future__ import annotations
 

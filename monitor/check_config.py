@@ -14,6 +14,7 @@ from alarms.model import Period, Threshold
 from alarms.money import plain
 from alarms.settings import hours_text, short_duration
 from monitor import registry
+from monitor.billing_months import InvoiceCalendar
 from monitor.clock import to_text
 from monitor.config import Config, load
 from monitor.config.prices import read_prices
@@ -92,6 +93,9 @@ def _rows(config: Config) -> list[tuple[str, ...]]:
     ]
 
 
+_INVOICES = {1: "month", 3: "quarter", 12: "year"}
+
+
 def _source(settings: SourceDefaults) -> str:
     return f"{settings.type}, {settings.currency}, every {short_duration(settings.every)}"
 
@@ -102,6 +106,8 @@ def _period(calendar: Calendar) -> str:
     if isinstance(calendar, Run):
         start = "its first charge" if calendar.start is None else f"{calendar.start:%Y-%m-%d}"
         return f"for a run from {start}{'' if calendar.end is None else f' until {calendar.end:%Y-%m-%d}'}"
+    if isinstance(calendar, InvoiceCalendar):
+        return f"a {_INVOICES[calendar.count]} by invoice, {calendar.months}"
     return f"a {calendar}"
 
 
@@ -150,6 +156,8 @@ def _success_json(config: Config, probes: Iterable[Probe]) -> str:
 def _period_json(calendar: Calendar) -> str | dict[str, str]:
     if isinstance(calendar, Period):
         return {"start": to_text(calendar.start), "end": to_text(calendar.end)}
+    if isinstance(calendar, InvoiceCalendar):
+        return _INVOICES[calendar.count]
     return "run" if isinstance(calendar, Run) else calendar.value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from alarms.money import EXACT
+from monitor.billing_months import InvoiceCalendar
 from monitor.model import CREDIT, Basis, Series
 from monitor.readings import Key, Share, Totals, WatchedBudget
 
@@ -29,7 +30,10 @@ class Counted:
         for budget in watched:
             shared = frozenset(name for views in budget.views for name in views)
             for number in self._series_of[budget.budget.name]:
-                self._budgets_of[number].append(_key(budget.budget.name, series[number], shared))
+                key = _key(budget.budget.name, series[number], shared)
+                self._budgets_of[number].append(key)
+                if isinstance(budget.config.period, InvoiceCalendar):
+                    self._budgets_of[number].append(_on_invoice(key, series[number].billing_period))
 
     def series_of(self, watched: WatchedBudget, counted: Sequence[str]) -> Sequence[int]:
         """The numbers of the series that a budget counts, of the sources `counted` of its `Figures`."""
@@ -59,6 +63,16 @@ class Counted:
             numbers = self._series
         known = ((number, self._series[number]) for number in numbers)
         return [n for n, s in known if s.source in sources and s.currency == currency and scope.covers(s)]
+
+
+def without_invoice(share: Share) -> Key:
+    """The key of the same, whatever the invoice."""
+    return Share(share.budget, share.view, share.credit) if share.view or share.credit else share.budget
+
+
+def _on_invoice(key: Key, invoice: str) -> Share:
+    share = key if isinstance(key, Share) else Share(key)
+    return share._replace(invoice=invoice)
 
 
 def _key(budget: str, series: Series, shared: frozenset[str]) -> Key:

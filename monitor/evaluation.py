@@ -24,7 +24,7 @@ from monitor.model import Progress, Series
 from monitor.outlook import Outlook
 from monitor.period import Run, period_of
 from monitor.ports import bill_of
-from monitor.readings import SourceState, Totals, WatchedBudget, figures, reading, spread
+from monitor.readings import SourceState, WatchedBudget, figures, reading, spread
 from monitor.source_faults import source_faults
 from monitor.store import alarm_states, facts, known_series, mended, progress, silences
 from monitor.store.facts import SourceClock
@@ -52,7 +52,6 @@ class _Scene:
     seen: frozenset[str]
     newest: Mapping[str, datetime]
     stored: dict[AlarmKey, Alarm]
-    totals: dict[Period, Totals]
     silences: Silences
     progress: Mapping[str, Sequence[Progress]]
 
@@ -152,7 +151,6 @@ class Evaluator:
             seen=alarm_states.subjects_read(tx),
             newest=alarm_states.newest_periods(tx),
             stored=stored,
-            totals={},
             silences=quiet,
             progress=progress.load(tx),
         )
@@ -193,7 +191,7 @@ class Evaluator:
             alarms = list(reversed(of_now.alarms))
         else:
             alarms = list(alarm_states.load(scene.tx, name, since).values())
-        found = figures(watched, scene.totals[current], scene.states)
+        found = figures(watched, self._sums.of(scene.tx, watched, current), scene.states)
         told = self._foresight.newest(watched.config, scene.progress)
         return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told)
 
@@ -205,9 +203,7 @@ class Evaluator:
         return calendar.period(first, scene.now)
 
     def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period, *, run: bool = False) -> Reading:
-        if period not in scene.totals:
-            scene.totals[period] = self._sums.total(scene.tx, period)
-        totals = scene.totals[period]
+        totals = self._sums.of(scene.tx, watched, period)
         result = reading(watched, period, totals, scene.known, scene.states, scene.now)
         found = figures(watched, totals, scene.states)
         spent = partial(self._outlook.spent_until, scene.tx, watched, result, found, scene.states)

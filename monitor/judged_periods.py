@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from alarms.model import RUN_START, Alarm, Period
-from monitor.period import Calendar, PeriodKind, Run, period_of
+from monitor.period import Calendar, Run, period_of, repeats
 from monitor.readings import GIVEN_UP_AFTER
 
 
@@ -41,7 +41,7 @@ def skipped(calendar: Calendar, newest: datetime | None, now: datetime) -> Itera
 
     `newest`: when the newest period began that was judged, None: none was.
     """
-    if newest is None or not isinstance(calendar, PeriodKind):
+    if newest is None or not repeats(calendar):
         return
     period = period_of(calendar, max(newest, now - GIVEN_UP_AFTER))
     while (period := period_of(calendar, period.end)).end <= now:

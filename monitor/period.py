@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from alarms.model import OPEN_END, RUN_START, Period
+from monitor.billing_months import InvoiceCalendar
 
 
 class PeriodKind(StrEnum):
@@ -39,7 +40,7 @@ class Run:
 
 
 # The periods of a budget: one of a kind after the other for ever, or one alone (`start` and `end`, or that of a run).
-Calendar: TypeAlias = PeriodKind | Period | Run
+Calendar: TypeAlias = PeriodKind | InvoiceCalendar | Period | Run
 
 _DAYS = {PeriodKind.DAY: 1, PeriodKind.WEEK: 7}
 _MONTHS = {PeriodKind.MONTH: 1, PeriodKind.QUARTER: 3, PeriodKind.YEAR: 12}
@@ -86,6 +87,8 @@ def period_of(calendar: Calendar, instant: datetime) -> Period:
     """
     if isinstance(calendar, Period):
         return calendar
+    if isinstance(calendar, InvoiceCalendar):
+        return calendar.period_of(instant)
     if isinstance(calendar, Run):
         return calendar.period(None, instant)
     day = instant.astimezone(UTC).date()
@@ -97,8 +100,15 @@ def period_of(calendar: Calendar, instant: datetime) -> Period:
     return Period(start, start + timedelta(days=_DAYS[calendar]))
 
 
+def repeats(calendar: Calendar) -> bool:
+    """Whether one period follows the other, for ever."""
+    return isinstance(calendar, PeriodKind | InvoiceCalendar)
+
+
 def shortest(calendar: Calendar) -> timedelta:
     """How long the shortest period of it is."""
+    if isinstance(calendar, InvoiceCalendar):
+        return calendar.shortest
     if isinstance(calendar, Run):
         return OPEN_END - RUN_START if calendar.start is None or calendar.end is None else calendar.end - calendar.start
     return calendar.end - calendar.start if isinstance(calendar, Period) else _SHORTEST[calendar]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Protocol
 
+from monitor.billing_months import BillingMonths
 from monitor.model import Batch, MeterReading, Window
 
 
@@ -52,6 +53,12 @@ class SourceDefaults(Protocol):
     @property
     def bill(self) -> str:
         """See above; no secret is in it."""
+
+
+def billing_months_of(settings: SourceDefaults) -> BillingMonths:
+    """The months of a source's invoices: those of UTC, where its settings have no `billing_months`."""
+    months = getattr(settings, "billing_months", None)
+    return months if isinstance(months, BillingMonths) else BillingMonths()
 
 
 def bill_of(settings: SourceDefaults) -> str:

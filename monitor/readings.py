@@ -53,11 +53,13 @@ class SourceState:
 
 
 class Share(NamedTuple):
-    """What a budget's sum is kept apart by: one of several views of a bill, and credits."""
+    """What a budget's sum is kept apart by: one of several views of a bill, credits, and on which invoice it is."""
 
     budget: str
     view: str = ""
     credit: bool = False
+    # The billing period, for budgets that follow invoices; None: of all of them.
+    invoice: str | None = None
 
 
 # The name of a budget alone: of what no second view shows, without credits.

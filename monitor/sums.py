@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from alarms.model import OPEN_END, RUN_START, Period
 from alarms.money import EXACT
-from monitor.counting import Counted
+from monitor.billing_months import InvoiceCalendar
+from monitor.counting import Counted, without_invoice
 from monitor.model import Series
 from monitor.period import midnight, month_of
-from monitor.readings import Key, Totals, WatchedBudget, keys_of
+from monitor.readings import Key, Share, Totals, WatchedBudget, keys_of
 from monitor.store.rollup import Bucket, buckets, rows_of
 from monitor.store.rows import CorruptRowError, from_day_number
+
+# So long before or after an invoice's first day lies what is on it: late reports of use, and corrections.
+_LATE = timedelta(days=92)
 
 
 class Sums:
@@ -30,6 +34,7 @@ class Sums:
         self._now: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
         self._before: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
         self._months: list[Bucket] = []
+        self._periods: dict[tuple[InvoiceCalendar | None, Period], Totals] = {}
         # The first month that a budget counts anything in, and the day.
         self._first: dict[str, tuple[Bucket, datetime]] = {}
 
@@ -37,7 +42,11 @@ class Sums:
         """Take in who counts what now, and forget what the last evaluation did not ask for."""
         self._before, self._now = self._now, {}
         self._months = []
-        asked = [(one.budget.name, one.scope, one.sources, one.views, one.budget.currency) for one in watched]
+        self._periods.clear()
+        asked = [
+            (one.budget.name, one.scope, one.sources, one.views, one.budget.currency, repr(one.config.period))
+            for one in watched
+        ]
         if asked != self._watched:
             self._before = {}
         elif len(series) == self._series:  # a series is never changed nor taken away
@@ -46,10 +55,39 @@ class Sums:
         self._counted = Counted(watched, series)
         self._first.clear()
 
+    def of(self, connection: sqlite3.Connection, watched: WatchedBudget, period: Period) -> Totals:
+        """Of one of a budget's periods: of the UTC days that start in it, or of its invoices. Summed once."""
+        calendar = watched.config.period
+        invoices = calendar if isinstance(calendar, InvoiceCalendar) else None
+        found = self._periods.get((invoices, period))
+        if found is None:
+            found = self.invoiced(connection, invoices, period) if invoices else self.total(connection, period)
+            self._periods[invoices, period] = found
+        return found
+
     def total(self, connection: sqlite3.Connection, period: Period) -> Totals:
         """Of the UTC days that start in the period."""
         parts = [self._totals(connection, bucket) for bucket in buckets(connection, period.start, period.end)]
         return parts[0] if len(parts) == 1 else added(parts)
+
+    def invoiced(self, connection: sqlite3.Connection, calendar: InvoiceCalendar, period: Period) -> Totals:
+        """Of the invoices of a period, for budgets that follow them: with what was used before and reported late.
+
+        `sources`: whose charges there are in the period itself.
+        """
+        invoices = [midnight(first) for first in calendar.invoices(period)]
+        months = [month_of(first) for first in invoices if first.day == 1]
+        around = Period(invoices[0] - _LATE, invoices[-1] + _LATE)
+        labelled = self.total(connection, Period(month_of(around.start).start, month_of(around.end).end))
+        named = frozenset(f"{first:%Y-%m-%d}" for first in invoices)
+        parts = [(labelled, named), *((self.total(connection, month), frozenset([""])) for month in months)]
+        sums: dict[Key, Decimal] = {}
+        for totals, wanted in parts:
+            for key, amount in totals.budgets.items():
+                if isinstance(key, Share) and key.invoice in wanted:
+                    plain = without_invoice(key)
+                    sums[plain] = EXACT.add(sums[plain], amount) if plain in sums else amount
+        return Totals(sums, self.total(connection, period).sources)
 
     def by_day(self, connection: sqlite3.Connection, since: datetime, until: datetime) -> dict[date, Totals]:
         """Of each UTC day that starts in [since, until); days before the first and after the last known are absent."""

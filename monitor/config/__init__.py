@@ -10,6 +10,7 @@ from monitor.config import not_yet
 from monitor.config.budgets import BudgetTable, read_budgets
 from monitor.config.checks import check
 from monitor.config.hardware import read_exchange, read_local
+from monitor.config.invoices import by_invoice
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.config.parts import MonitorTable, Part, read_monitor, read_receivers, read_sources
 from monitor.config.plans import Beside, read_plans
@@ -47,6 +48,7 @@ def load(path: Path) -> Config:
     local, exchange = read_local(report, document), read_exchange(report, document)
     check(report, monitor, sources, receivers, budgets)
     beside = Beside(path, local, exchange, budgets)
+    budgets = by_invoice(report, budgets, sources)
     plans = read_plans(report, document, beside)
     check_runs(report, document, budgets)
     if report.problems or beside.problems:

@@ -127,19 +127,21 @@ class BudgetTable(StrictModel):
     repeat: Annotated[RepeatTable, BeforeValidator(_repeat)] = RepeatTable()
     basis: Literal["gross", "net"] = "gross"
     cost: Literal["billed"] = "billed"
-    calendar: Literal["utc"] = "utc"
+    calendar: Literal["utc", "billing"] = "utc"
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A budget on its way to being checked: its path, the paths of its thresholds, and what could be read of it.
 
-    A key that could not be read has its default, or an empty value; its error is reported already.
+    A key that could not be read has its default, or an empty value; its error is reported already. `by_invoice`: its
+    periods are to be those of the invoices.
     """
 
     loc: Loc
     config: BudgetConfig
     threshold_locs: tuple[Loc, ...]
+    by_invoice: bool = False
 
 
 def read_budgets(report: Report, document: Mapping[str, Any], receivers: Sequence[str]) -> list[Draft]:
@@ -171,7 +173,7 @@ def _draft(report: Report, raw: dict[str, Any], loc: Loc, receivers: tuple[str, 
         repeat={Severity.CRITICAL: table.repeat.critical, Severity.WARNING: table.repeat.warning},
         basis=Basis(table.basis),
     )
-    return Draft(loc, config, tuple(loc for loc, _ in thresholds))
+    return Draft(loc, config, tuple(loc for loc, _ in thresholds), by_invoice=table.calendar == "billing")
 
 
 def _calendar(report: Report, raw: Mapping[str, Any], loc: Loc, table: BudgetTable) -> Calendar:

@@ -15,7 +15,6 @@ RECEIVER_KEYS: frozenset[str] = frozenset()
 PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})
 BUDGET_KEYS = frozenset({"native", "manage"})
 BUDGET_VALUES = {
-    "calendar": frozenset({"billing"}),
     "cost": frozenset({"effective"}),
 }
 THRESHOLD_VALUES: dict[str, frozenset[str]] = {}

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, DecimalException
 
 from alarms.model import Period
 from alarms.money import EXACT
-from monitor.period import Calendar, PeriodKind, period_of
+from monitor.period import Calendar, period_of, repeats
 from monitor.training.book import Chosen
 from monitor.training.catalog import gpus
 from monitor.training.costs import exchange_rate
@@ -115,7 +115,7 @@ class _Rest:
         while True:
             period = period_of(self._calendar, at)
             yield period
-            if not isinstance(self._calendar, PeriodKind) or period.end >= self._projection.end:
+            if not repeats(self._calendar) or period.end >= self._projection.end:
                 return
             at = period.end
 
@@ -124,7 +124,7 @@ class _Rest:
         projection = self._projection
         whole = EXACT.subtract(projection.total, self._done)
         first, last = period.start <= self._since, period.end >= projection.end
-        if not isinstance(self._calendar, PeriodKind) or (first and last) or not whole:
+        if not repeats(self._calendar) or (first and last) or not whole:
             # Fixed dates are all that such a budget has: what a plan does outside of them counts too.
             return self._p90
         until = projection.total if period.end > projection.end else projection.planned(period.end, before=True)
