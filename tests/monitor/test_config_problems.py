@@ -400,7 +400,6 @@ NOT_YET = [
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
-    (BUDGET, f'{BUDGET}\ncalendar = "billing" # HERE', "budgets[0].calendar"),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
 ]
 

@@ -1,4 +1,4 @@
-"""Whole turns of budgets that follow invoices, on a real store: what is on an invoice counts there, whenever it was used."""
+"""Whole turns of budgets that follow invoices, on a real store: what is on an invoice counts there."""
 
 from __future__ import annotations
 
