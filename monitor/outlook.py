@@ -154,8 +154,13 @@ class Outlook:
         if known[2] is None:
             return None
         of_today = self._by_day(connection, today).get(today.date())
-        so_far = of_today.of(keys_of(watched, counted)) if of_today else None
-        return forecast(known[2], spend, so_far or _ZERO, as_of, reading.period)
+        so_far = (of_today.of(keys_of(watched, counted)) if of_today else None) or _ZERO
+        if as_of > today:
+            return forecast(known[2], spend, so_far, as_of, reading.period)
+        # What is known of a day that data does not reach into yet is part of what is expected of it.
+        before = EXACT.subtract(spend, so_far) if today in reading.period else spend
+        found = forecast(known[2], before, _ZERO, as_of, reading.period)
+        return replace(found, expected=max(found.expected, spend), high=max(found.high, spend))
 
     def _by_day(self, connection: sqlite3.Connection, today: datetime) -> dict[date, Totals]:
         """Of the day that starts at `today` and of those before that count."""

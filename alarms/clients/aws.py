@@ -39,6 +39,7 @@ _CONNECT_S, _READ_S = 5, 10
 _CORRECTED, _TIMESTAMP = "v4-corrected", "%Y%m%dT%H%M%SZ"
 # The IAM action where it is not plain from the operation's name.
 _ACTIONS = {
+    "GetCostAndUsage": "ce:GetCostAndUsage",
     "GetMetricData": "cloudwatch:GetMetricData",
     "ListMetrics": "cloudwatch:ListMetrics",
     "Publish": "sns:Publish",

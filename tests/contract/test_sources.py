@@ -19,7 +19,7 @@ from monitor.ports import BillingSource, SourceDefaults
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 # What a source needs beside its name before it can be made; nothing is connected to.
-NEEDED: dict[str, dict[str, Any]] = {"aws_cloudwatch": {}}
+NEEDED: dict[str, dict[str, Any]] = {"aws_cloudwatch": {}, "aws_cost_explorer": {}}
 
 sources = pytest.mark.parametrize("name", registry.names())
 
