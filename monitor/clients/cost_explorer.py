@@ -109,7 +109,8 @@ class CostReader:
                 raise BadDataError(f"Cost Explorer answered with two different amounts for the same of {day}")
 
     def _cost(self, metric: dict[str, Any]) -> Decimal | None:
-        amount, unit = metric["Amount"], metric["Unit"]
+        # What is null does not get through the SDK.
+        amount, unit = metric.get("Amount"), metric["Unit"]
         if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
             self.rejected += 1
             return None

@@ -220,6 +220,7 @@ def _place(token: str, request: Mapping[str, Any]) -> int | None:
 def _handler_of(owner: CostExplorer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or a body waits for the other side to acknowledge the headers
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
