@@ -19,10 +19,11 @@ def test_every_file_that_it_names_is_there() -> None:
     assert {str(path) for path in named | linked if not path.exists()} == set()
 
 
-def test_the_aws_policy_grants_four_actions_and_nothing_else() -> None:
+def test_the_aws_policy_grants_five_actions_and_nothing_else() -> None:
     policy = json.loads((ROOT / "docs/permissions/aws-reader.json").read_text(encoding="utf-8"))
     actions: list[str] = []
     for statement in policy["Statement"]:
         assert statement["Effect"] == "Allow"
         actions += [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-    assert sorted(actions) == ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "sns:Publish", "sts:AssumeRole"]
+    read = ["ce:GetCostAndUsage", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics"]
+    assert sorted(actions) == [*read, "sns:Publish", "sts:AssumeRole"]

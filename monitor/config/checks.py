@@ -129,6 +129,11 @@ def _check_sources(report: Report, draft: Draft, sources: Sequence[Part]) -> Non
             f'is "{config.currency}", but what it covers is billed otherwise ({others}); '
             f'write currency = "{in_scope[0].settings.currency}"',
         )
+    if config.scope.run and covered and not any(getattr(part.settings, "run_tag", None) for part in covered):
+        report.error(
+            (*loc, "scope", "run"),
+            "nothing that this covers tells runs apart; set run_tag = … in a source that can, an aws_cost_explorer say",
+        )
     for part in covered:
         _check_detail(report, draft, part, covered)
         _check_windows(report, draft, part)

@@ -633,6 +633,31 @@ def test_two_sources_over_one_account_are_warned_of(tmp_path):
     assert warnings(tmp_path, text + 'role_arn = "arn:aws:iam::2:role/reader"\n') == []
 
 
+EXPLORER = """
+[[sources]]
+name = "explorer"
+type = "aws_cost_explorer"
+"""
+
+
+def test_of_two_views_of_one_bill_one_needs_to_tell_accounts_apart(tmp_path):
+    scoped = 'currency = "USD"\nscope = { account = ["123456789012"] }'
+    text = GOOD.replace('currency = "USD"\nperiod', f"{scoped}\nperiod")
+    assert [path for _, path, _ in problems(tmp_path, text)] == ["budgets[0].scope.account"]
+    assert [path for _, path, _ in warnings(tmp_path, text + EXPLORER)] == ["sources[1].name"]
+    elsewhere = EXPLORER + 'role_arn = "arn:aws:iam::2:role/reader"\n'
+    assert [path for _, path, _ in problems(tmp_path, text + elsewhere)] == ["budgets[0].scope.account"]
+
+
+def test_a_budget_of_a_run_needs_a_source_that_tells_runs_apart(tmp_path):
+    text = GOOD.replace('currency = "USD"\nperiod', 'currency = "USD"\nscope = { run = "llama" }\nperiod')
+    ((_, path, message),) = problems(tmp_path, text)
+    assert path == "budgets[0].scope.run"
+    assert message.startswith("nothing that this covers tells runs apart; set run_tag = … in a source that can")
+    assert [path for _, path, _ in problems(tmp_path, text + EXPLORER)] == ["budgets[0].scope.run"]
+    assert [path for _, path, _ in warnings(tmp_path, text + EXPLORER + 'run_tag = "job"\n')] == ["sources[1].name"]
+
+
 @pytest.mark.parametrize("table", ["receivers", "budgets"])
 def test_trying_things_out_without_receivers_or_budgets_is_only_warned_of(tmp_path, table):
     sources = '[[sources]]\nname = "aws"\ntype = "aws_cloudwatch"\n'
