@@ -33,8 +33,10 @@ __all__ = ["Cycle", "Faults", "SourceReport", "TurnReport"]
 
 log = logging.getLogger(__name__)
 
-# A failing source is tried again after a poll, then two, then four, but never less often than this.
+# A failing source is tried again after a poll, then two, then four, but never less often than this, or than so many
+# times until its next read would have been.
 _LONGEST_BACKOFF = timedelta(minutes=15)
+_TRIES_BETWEEN = 6
 # What a source lacks while a window comes in parts: until the last its figures are at least what they say.
 _REST = "the rest of a long read"
 # A year's messages and a bit, so that this November can be held against the last.
@@ -186,7 +188,7 @@ class Cycle:
         clock = replace(clock, first_attempt=clock.first_attempt or now)
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
-            return _after_failure(clock, fetched.error, self._config.monitor.poll, now)
+            return _after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")
         if not fetched.running and batch.rest is None and window.part is None:
@@ -276,9 +278,13 @@ def _log_change(before: SourceClock, after: SourceClock) -> None:
         log.info("A source is read again. source=%s failures=%d", after.name, before.failures)
 
 
-def _after_failure(clock: SourceClock, error: OutsideError | None, poll: timedelta, now: datetime) -> SourceClock:
+def _after_failure(
+    clock: SourceClock, error: OutsideError | None, settings: SourceDefaults, poll: timedelta, now: datetime
+) -> SourceClock:
     failures = clock.failures + 1
-    wait = min(poll * 2 ** min(failures - 1, 10), max(_LONGEST_BACKOFF, poll))
+    # What is read seldom costs money or is published seldom: it is not tried every quarter of an hour either.
+    longest = max(_LONGEST_BACKOFF, poll, settings.every / _TRIES_BETWEEN)
+    wait = min(poll * 2 ** min(failures - 1, 10), longest)
     asked = error.retry_after if isinstance(error, TemporaryError) else None
     return replace(
         clock,

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from alarms.clients.aws import translated
 from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
-from monitor.model import ApiUse
 
 # What is asked for besides days: ("DIMENSION", "SERVICE"), ("TAG", "training-run").
 Group: TypeAlias = tuple[str, str]
@@ -47,22 +46,17 @@ class Answer:
 
 
 class CostReader:
-    """Asks through one client in one currency, for `seconds` in all; counts what that costs.
+    """Asks through one client in one currency, for `seconds` in all.
 
-    `rejected`: amounts that were none.
+    `requests`: how many were made, each to be paid for. `rejected`: amounts that were none.
     """
 
     def __init__(self, client: Any, currency: str, *, seconds: float) -> None:
         self._client = client
         self._currency = currency
         self._give_up_at = time.monotonic() + seconds
-        self._requests = 0
+        self.requests = 0
         self.rejected = 0
-
-    @property
-    def use(self) -> ApiUse:
-        """Requests made so far, and their price."""
-        return ApiUse(self._requests, self._requests * USD_PER_REQUEST)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -144,7 +138,7 @@ class CostReader:
         raise BadDataError("Cost Explorer answered GetCostAndUsage with pages without end")
 
     def _page(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        self._requests += 1
+        self.requests += 1
         try:
             with translated():
                 page: dict[str, Any] = self._client.get_cost_and_usage(**parameters)
@@ -156,7 +150,7 @@ class CostReader:
                 "what answered GetCostAndUsage was not Cost Explorer, or its answer is damaged"
             ) from error
         # Tries inside the SDK may be paid for too.
-        self._requests += page.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        self.requests += page.get("ResponseMetadata", {}).get("RetryAttempts", 0)
         return page
 
 

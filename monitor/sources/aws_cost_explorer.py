@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,11 +22,11 @@ from alarms.model import Period
 from alarms.money import EXACT, total
 from alarms.settings import Duration
 from monitor.clients.aws import bill_of_account
-from monitor.clients.cost_explorer import Answer, CostReader, Group
+from monitor.clients.cost_explorer import USD_PER_REQUEST, Answer, CostReader, Group
 from monitor.clock import SystemClock
 from monitor.division import TAX, USAGE, Cells, Place, Runs, category_of, divide
-from monitor.errors import BadDataError
-from monitor.model import CREDIT, UNATTRIBUTED, Batch, Charge, MeterReading, Series, Window
+from monitor.errors import BadDataError, OutsideError
+from monitor.model import CREDIT, UNATTRIBUTED, ApiUse, Batch, Charge, MeterReading, Series, Window
 from monitor.period import day_of, midnight, month_of, months_before
 from monitor.ports import BillingSource
 
@@ -101,6 +101,7 @@ class AwsCostExplorer:
         self._by = tuple(sorted(set(settings.by)))
         self._client: Any = None
         self._credits: _Credits | None = None
+        self._unreported = 0
 
     def windows(
         self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None
@@ -123,6 +124,16 @@ class AwsCostExplorer:
 
     def _fetch(self, window: Window) -> Batch:
         reader = self._reader()
+        try:
+            batch = self._read(reader, window)
+        except OutsideError:
+            # What was asked in vain is paid for as well.
+            self._unreported += reader.requests
+            raise
+        calls, self._unreported = reader.requests + self._unreported, 0
+        return replace(batch, use=ApiUse(calls, calls * USD_PER_REQUEST))
+
+    def _read(self, reader: CostReader, window: Window) -> Batch:
         # A day counts whole, and today is one; the end is exclusive, so that it is never the start.
         first = window.period.start.astimezone(UTC).date()
         end = day_of(window.period.end - _SECOND).end.date()
@@ -130,7 +141,7 @@ class AwsCostExplorer:
         meters = self._meters(cells)
         self._check_shown(window.meters, meters)
         if all(place.category == CREDIT for place in cells):
-            return Batch((), {}, None, rejected=reader.rejected, missing=reader.missing, use=reader.use)
+            return Batch((), {}, None, rejected=reader.rejected, missing=reader.missing)
         if len(self._by) > 1:
             cells |= self._credits_of(reader, first, end, window.period.end)
         if self._settings.run_tag and self._by:
@@ -207,7 +218,6 @@ class AwsCostExplorer:
             rejected=reader.rejected,
             missing=reader.missing,
             meters=meters,
-            use=reader.use,
         )
 
     def _meters(self, cells: Cells) -> dict[str, MeterReading]:

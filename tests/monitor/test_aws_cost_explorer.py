@@ -519,6 +519,17 @@ def test_a_page_that_fails_leaves_nothing_of_the_read(explorer: CostExplorer) ->
         read()
 
 
+def test_what_was_asked_in_vain_is_paid_for_as_well(explorer: CostExplorer) -> None:
+    explorer.bill(nov(2), "5")
+    asked = source()
+    explorer.faults.extend([lambda *_: None, lambda *_: Refusal("ValidationException")])
+    with pytest.raises(PermanentError):
+        read(of=asked)
+    assert read(of=asked).use == ApiUse(4, Decimal("0.04"))
+    assert read(of=asked).use.calls == 1
+    assert len(explorer.requests) == 5
+
+
 def test_probe_says_what_there_is(explorer: CostExplorer) -> None:
     explorer.today = datetime.now(UTC).date()
     yesterday = explorer.today - DAY

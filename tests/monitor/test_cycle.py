@@ -20,7 +20,8 @@ from alarms.model import Kind, Limit, Period, Reason, Receipt, Severity, Thresho
 from monitor.clock import to_text
 from monitor.collect import Collector
 from monitor.config.model import BudgetConfig, Config, MonitorSection
-from monitor.cycle import Cycle, TurnReport
+from monitor.cycle import Cycle, TurnReport, _after_failure
+from monitor.errors import BadDataError
 from monitor.model import Batch, Charge, Scope, Series, Window
 from monitor.period import PeriodKind, month_of, months_before
 from monitor.store import charges, facts
@@ -297,6 +298,17 @@ def test_a_failing_source_is_tried_again_sooner_but_not_at_every_poll_and_not_be
     assert aws.fetches == before
     world.turn(after=timedelta(minutes=5))
     assert aws.fetches == before + 1
+
+
+def test_what_is_read_four_times_a_day_is_tried_again_within_the_hour_and_not_every_quarter_of_it() -> None:
+    clock, now, waits = SourceClock("slow"), START, []
+    settings = SourceSettings("slow", every=6 * HOUR)
+    for _ in range(6):
+        clock = _after_failure(clock, BadDataError("half an answer"), settings, timedelta(minutes=5), now)
+        assert clock.next_attempt_at is not None
+        waits.append((clock.next_attempt_at - now) // timedelta(minutes=1))
+        now = clock.next_attempt_at
+    assert waits == [5, 10, 20, 40, 60, 60]
 
 
 @dataclass(eq=False)

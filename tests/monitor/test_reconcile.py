@@ -249,6 +249,21 @@ def test_forecast_and_burn_rate_are_those_of_the_view_that_counts(world: World) 
     assert row["burn_rates"] == {"24h": "0.6"}
 
 
+def test_what_is_known_of_a_day_that_data_does_not_reach_into_is_not_expected_a_second_time(tmp_path: Path) -> None:
+    with world_of(tmp_path, View("explorer")) as world:
+        (explorer,) = world.views
+        world.now = datetime(2026, 11, 21, 11, tzinfo=UTC)
+        explorer.as_of = datetime(2026, 11, 21, tzinfo=UTC)
+        for ago in range(1, 31):
+            explorer.shows(date(2026, 11, 21) - ago * DAY, "20")
+        assert world.turn()["forecast"] == "600"
+        explorer.shows(date(2026, 11, 21), "12")
+        row = world.turn()
+        assert (row["spend"], row["forecast"], row["forecast_days"]) == ("412", "600", 30)
+        explorer.shows(date(2026, 11, 21), "900")
+        assert world.turn()["forecast"] == "1300"
+
+
 DAYS = st.dictionaries(st.integers(1, 9), st.decimals(min_value=0, max_value=500, places=2), max_size=6)
 
 
