@@ -1,7 +1,8 @@
 """A Cost Explorer on loopback: GetCostAndUsage over rows that are billed by hand, grouped and filtered as AWS does it.
 
 moto has only answers that were put there beforehand. This speaks what boto3 sends, AWS JSON 1.1, and refuses what AWS
-refuses: more than two groups, a start that is not before the end or lies in the future, days longer than 14 months ago.
+refuses: more than two groups, a start that is not before the end or lies in the future, an end beyond the month, days
+longer than 14 months ago.
 """
 
 from __future__ import annotations
@@ -142,10 +143,12 @@ class CostExplorer:
     ) -> Refusal | None:
         month = self.today.year * 12 + self.today.month - 1 - _KEPT_MONTHS
         oldest = date(month // 12, month % 12 + 1, min(self.today.day, 28))
+        next_month = (self.today.replace(day=1) + 31 * _DAY).replace(day=1)
         wrong = (
             start >= end,
             start > self.today,
             start < oldest,
+            end > next_month,
             request["Granularity"] != "DAILY",
             request["Metrics"] != ["UnblendedCost"],
             not 1 <= len(groups) <= _MOST_GROUPS,
