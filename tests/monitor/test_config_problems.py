@@ -79,7 +79,8 @@ CASES = [
         'poll = "5m"',
         "colour = 1 # HERE",
         "monitor.colour",
-        "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url",
+        "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url, "
+        "native_every, native_prefix, drill_every",
     ),
     ("[monitor]", 'poll = "1m" # HERE\n[monitor]', "poll", "unknown key; poll belongs under [monitor]"),
     ("[monitor]", "[[budget]] # HERE\n[monitor]", "budget", 'unknown key; did you mean "budgets"?'),
@@ -399,7 +400,6 @@ NOT_YET = [
         "sources[1].type",
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
-    *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
 ]
 
