@@ -21,6 +21,7 @@ from monitor.ports import SourceDefaults, bill_of
 from monitor.projection import FEWEST
 from monitor.readings import Figures, WatchedBudget
 from monitor.store.facts import SourceClock
+from monitor.store.natives import NativeRow
 from monitor.store.receivers import ReceiverState
 
 # Whatever its schedule, a source unread for longer than this is stale: even the slowest bill comes daily.
@@ -148,6 +149,25 @@ def silence_facts(silence: Silence) -> dict[str, Any]:
     }
 
 
+def native_facts(row: NativeRow, drill_every: timedelta) -> dict[str, Any]:
+    """One entry of `native`; a drill is due `drill_due_s` after the last one, or after the twins were first seen."""
+    return {
+        "budget": row.budget,
+        "cloud": row.cloud,
+        "place": row.place or None,
+        "state": row.state.value,
+        "detail": row.detail,
+        "since": to_text(row.since),
+        "first_seen": to_text(row.first_seen),
+        "checked_at": _text(row.checked_at),
+        "managed": row.managed,
+        "drilled_at": _text(row.drilled_at),
+        "drill_ok": row.drill_ok,
+        "drill_detail": row.drill_detail,
+        "drill_due_s": _seconds(drill_every),
+    }
+
+
 def document(
     *,
     now: datetime,
@@ -159,6 +179,7 @@ def document(
     health: list[dict[str, Any]],
     receivers: list[dict[str, Any]],
     silences: list[dict[str, Any]],
+    native: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The whole, schema 1."""
     return {
@@ -173,7 +194,7 @@ def document(
         "health": health,
         "receivers": receivers,
         "silences": silences,
-        "native": [],
+        "native": native,
     }
 
 

@@ -8,16 +8,17 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitor.clock import SystemClock
 from monitor.errors import ExitCode, StoreError, UserError
 from monitor.output import say
 
 if TYPE_CHECKING:
+    from alarms.reconcile import Standing
     from monitor.config import Config
     from monitor.model import Series
-    from monitor.natives import Natives, Survey
+    from monitor.natives import Account, Natives, Survey
     from monitor.readings import WatchedBudget
 
 _CHANGES_PENDING = 2
@@ -47,8 +48,63 @@ def apply(options: argparse.Namespace) -> int:
         outcomes += carry_out_within(account.native, account.changes)
         after.accounts.append(natives.look_again(account, watched) if account.changes else account)
     say(text.plan_json(after, outcomes) if options.json else text.apply_text(after, outcomes))
+    stand = [(account, one) for account in after.accounts for one in account.standings if one.budget in account.budgets]
+    _note(options, [_standing_row(account, one) for account, one in stand])
     whole = not after.unread and not any(account.changes for account in after.accounts)
     return ExitCode.OK if whole else ExitCode.TEMPORARY
+
+
+def drill(options: argparse.Namespace) -> int:
+    """Try the whole way to a person."""
+    from monitor import native_text as text
+    from monitor.native_drill import run
+
+    natives, watched = _ready(options)
+    config = _config(options)
+    if options.budget is not None:
+        watched = [one for one in watched if options.budget in (one.config.name, one.budget.name)]
+        if not watched:
+            raise UserError(f"no budget {options.budget!r} has native = true", ExitCode.USAGE)
+    drilled = run(config, natives, watched, SystemClock(), everybody=options.budget is None)
+    say(text.drill_json(drilled) if options.json else text.drill_text(drilled))
+    _note(options, drilled.rows)
+    return ExitCode.OK if drilled.ok else ExitCode.UNAVAILABLE
+
+
+def _standing_row(account: Account, standing: Standing) -> dict[str, Any]:
+    return {
+        "budget": standing.budget,
+        "cloud": account.cloud,
+        "place": account.place,
+        "state": standing.state.value,
+        "detail": standing.detail,
+    }
+
+
+def _note(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Store what was found, by the daemon if one runs; that it cannot be stored undoes nothing."""
+    from monitor import control, native_orders, orders
+    from monitor.store import facts
+    from monitor.store.database import LEDGER
+
+    state_dir = _state_dir(options)
+    if not (state_dir / LEDGER).exists() and not any("drill_ok" in row for row in rows):
+        return  # the first turn will see it
+    try:
+        left = [row for row in rows if control.ask(state_dir, native_orders.COMMAND, {"rows": [row]}) is None]
+        if not left:
+            return
+        with orders.open_existing(state_dir) as store:
+            config = _config(options)
+            for row in left:
+                order = orders.Order(native_orders.COMMAND, {"rows": [row]}, control.person(), SystemClock().now())
+                orders.obey(store, config, order)
+            with store.read() as connection:
+                document = facts.read_facts(connection)
+        if document is not None:
+            facts.publish(state_dir, document)
+    except (UserError, StoreError) as error:
+        sys.stderr.write(f"monitor: `status` does not know of this yet: {error}\n")
 
 
 def _unread_code(survey: Survey) -> int:

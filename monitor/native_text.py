@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from alarms.reconcile import Change, Difference, Op, Outcome, Standing
-from alarms.twins import Cannot, Value, value_text
+from alarms.twins import Cannot, Step, Value, value_text
+from monitor.native_drill import Drilled
 from monitor.natives import Account, Survey
 from monitor.status.words import one_line
 
@@ -62,6 +63,48 @@ def apply_text(survey: Survey, outcomes: Sequence[Outcome]) -> str:
     return "\n".join([*(lines or ["Nothing had to be done."]), "", left])
 
 
+def drill_text(drilled: Drilled) -> str:
+    """Every step, the failed ones marked."""
+    lines: list[str] = []
+    for part in drilled.parts:
+        lines += [f"{one_line(part.budget)} in {part.cloud} {part.place}".rstrip()]
+        lines += [line for step in part.steps for line in _step(step)] + [""]
+    if drilled.receivers:
+        lines += ["Receivers", *(line for step in drilled.receivers.values() for line in _step(step)), ""]
+    if not drilled.parts:
+        lines += ["No budget has native = true: only the receivers were tried.", ""]
+    lines.append("The whole way works." if drilled.ok else "Something on the way does not work.")
+    return "\n".join(lines)
+
+
+def drill_json(drilled: Drilled) -> str:
+    """The same for scripts."""
+    document = {
+        "schema": 1,
+        "ok": drilled.ok,
+        "budgets": [
+            {
+                "budget": part.budget,
+                "cloud": part.cloud,
+                "place": part.place or None,
+                "steps": [_step_json(step) for step in part.steps],
+            }
+            for part in drilled.parts
+        ],
+        "receivers": [{"name": name, **_step_json(step)} for name, step in drilled.receivers.items()],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False)
+
+
+def _step(step: Step) -> list[str]:
+    word = {True: "ok", False: "FAILED", None: "-"}[step.ok]
+    return _wrapped(f"{step.what}: {step.detail}", "          ", f"  {word:<7} ")
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {"what": step.what, "ok": step.ok, "detail": step.detail}
+
+
 def _account(account: Account) -> list[str]:
     lines = [f"{account.cloud} {account.place} (source {', '.join(account.sources)})"]
     for change in account.changes:
@@ -80,7 +123,7 @@ def _cannot(one: Cannot) -> str:
 
 
 def _standing_lines(found: Iterable[Standing]) -> list[str]:
-    return [line for one in found for line in _wrapped(f"  {one.state:<9} {one.budget}", "            ")]
+    return [line for one in found for line in _wrapped(one.budget, "            ", f"  {one.state:<9} ")]
 
 
 def _change(change: Change) -> Iterator[str]:
@@ -161,7 +204,8 @@ def _value_json(value: Value) -> Any:
     return None if not value else value if isinstance(value, str) else list(value)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def _wrapped(text: str, indent: str, lead: str | None = None) -> list[str]:
+    """`lead`: what the first line begins with, as it stands; None: the spaces of the text."""
+    lead = text[: len(text) - len(text.lstrip())] if lead is None else lead
     # Names inside a cloud may have been written by anybody.
-    lead = text[: len(text) - len(text.lstrip())]
     return textwrap.wrap(one_line(text), _WIDTH, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)

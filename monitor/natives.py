@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -87,11 +87,16 @@ class Natives:
         self._addresses = {one.name: _address(one) for one in config.receivers}
         self._natives: dict[str, Native] = {}
 
-    def wanted(self, known: Iterable[Series], only: str | None = None) -> list[WatchedBudget]:
+    @property
+    def any(self) -> bool:
+        """Whether a budget has `native = true`."""
+        return any(budget.native for budget in self._config.budgets)
+
+    def wanted(self, known: Iterable[Series]) -> list[WatchedBudget]:
         """Every budget with `native = true`, spread out; `known`: every series of the ledger, for `each`."""
-        watched = spread(self._config.budgets, known, self._currencies, self._hears)
-        chosen = (one for one in watched if only is None or only in (one.config.name, one.budget.name))
-        return [one for one in chosen if one.config.native and not _is_over(one, self._now())]
+        native = [budget for budget in self._config.budgets if budget.native]
+        watched = spread(native, known, self._currencies, self._hears)
+        return [one for one in watched if not _is_over(one, self._now())]
 
     def survey(self, watched: Sequence[WatchedBudget], *, clouds: Collection[str] | None = None) -> Survey:
         """Look at every account that these budgets should have twins in, and at others of `clouds` (None: of all).
@@ -148,6 +153,7 @@ class Natives:
         designs = [group.native.design(self._described(one, group.sources), group.place) for one in watched]
         twins = tuple(twin for design in designs for twin in design.twins)
         owned = within(_LOOK_S, group.native.owned, what=f"{group.cloud} {group.place}")
+        owned = replace(owned, twins=tuple(twin for twin in owned.twins if not self._may_come_back(twin, watched)))
         return Account(
             cloud=group.cloud,
             place=group.place,
@@ -159,6 +165,14 @@ class Natives:
             cannot=tuple(one for design in designs for one in design.cannot),
             owned=owned,
             changes=compare(twins, owned),
+        )
+
+    def _may_come_back(self, twin: Twin, watched: Sequence[WatchedBudget]) -> bool:
+        """It is of an account that this ledger has not seen: of a new or another one, say. It is not left over."""
+        base, _, account = twin.budget.rpartition("/")
+        return twin.budget not in {one.budget.name for one in watched} and any(
+            budget.native and budget.each and budget.name == base and account in (budget.scope.account or (account,))
+            for budget in self._config.budgets
         )
 
     def _described(self, watched: WatchedBudget, here: Collection[str]) -> Wanted:

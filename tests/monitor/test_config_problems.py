@@ -79,8 +79,10 @@ CASES = [
         'poll = "5m"',
         "colour = 1 # HERE",
         "monitor.colour",
-        "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url, "
-        "native_every, native_prefix, drill_every",
+        (
+            "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url, "
+            "native_every, native_prefix, drill_every"
+        ),
     ),
     ("[monitor]", 'poll = "1m" # HERE\n[monitor]', "poll", "unknown key; poll belongs under [monitor]"),
     ("[monitor]", "[[budget]] # HERE\n[monitor]", "budget", 'unknown key; did you mean "budgets"?'),
