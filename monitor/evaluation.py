@@ -258,18 +258,16 @@ class Evaluator:
     def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault], still: Iterable[Silence]) -> Json:
         since = alarm_states.load_open(scene.tx)
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
-        monitor = self._config.monitor
         return facts_document.document(
             now=scene.now,
             turn_at=facts.last_turn(scene.tx),
-            poll=monitor.poll,
-            timezone=monitor.timezone,
+            settings=self._config.monitor,
             sources=scene.sources,
             budgets=budgets,
             health=[facts_document.health_facts(since[fault.key], fault.detail) for fault in faults],
             receivers=[facts_document.receiver_facts(r.name, owed.get(r.name)) for r in self._config.receivers],
             silences=[facts_document.silence_facts(silence) for silence in still],
-            native=[facts_document.native_facts(row, monitor.drill_every) for row in natives.read(scene.tx)],
+            native=natives.read(scene.tx),
         )
 
 

@@ -16,6 +16,7 @@ from alarms.settings import hours_text
 from alarms.silence import Silence
 from monitor import __version__
 from monitor.clock import to_text
+from monitor.config.model import MonitorSection
 from monitor.model import ApiUse, Progress
 from monitor.ports import SourceDefaults, bill_of
 from monitor.projection import FEWEST
@@ -172,14 +173,13 @@ def document(
     *,
     now: datetime,
     turn_at: datetime | None,
-    poll: timedelta,
-    timezone: str,
+    settings: MonitorSection,
     sources: list[dict[str, Any]],
     budgets: list[dict[str, Any]],
     health: list[dict[str, Any]],
     receivers: list[dict[str, Any]],
     silences: list[dict[str, Any]],
-    native: list[dict[str, Any]],
+    native: Sequence[NativeRow],
 ) -> dict[str, Any]:
     """The whole, schema 1."""
     return {
@@ -187,14 +187,14 @@ def document(
         "version": __version__,
         "written_at": to_text(now),
         "turn_at": _text(turn_at),
-        "poll_s": _seconds(poll),
-        "timezone": timezone,
+        "poll_s": _seconds(settings.poll),
+        "timezone": settings.timezone,
         "sources": sources,
         "budgets": budgets,
         "health": health,
         "receivers": receivers,
         "silences": silences,
-        "native": native,
+        "native": [native_facts(row, settings.drill_every) for row in native],
     }
 
 

@@ -16,7 +16,7 @@ from alarms.reconcile import Change, Outcome, Standing, carry_out, compare, stan
 from alarms.settings import ReceiverSettings
 from alarms.twins import Address, Cannot, Owned, Twin, Wanted
 from monitor.config.model import Config
-from monitor.model import Series
+from monitor.model import Basis, Series
 from monitor.readings import WatchedBudget, spread
 
 # A call has its own time-outs; these are for an account with hundreds of twins, or one that answers a byte a second.
@@ -191,6 +191,7 @@ class Natives:
             regions=scope.region,
             runs=scope.run,
             tags=scope.tag,
+            net=watched.config.basis is Basis.NET,
             elsewhere=tuple(name for name in watched.sources if name not in here),
         )
 
