@@ -135,12 +135,12 @@ def test_a_drill_goes_the_whole_way_and_is_remembered(native: Stage) -> None:
     assert f"FAILED alarm {PREFIX}/actual-80pct-warning: it is not there" in flat(failed.stdout)
     assert "the drill failed" in native.run("status").stdout
     assert native.run("alarms", "apply").returncode == 0
-    before = len(native.slack.messages), len(native.mail.messages)
+    before = len(native.slack.messages), len(native.mail.mails)
     done = native.run("alarms", "drill")
     assert (done.returncode, done.stderr) == (0, "")
     assert "The whole way works." in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    assert (len(native.slack.messages), len(native.mail.messages)) == (before[0] + 1, before[1] + 1)
+    assert (len(native.slack.messages), len(native.mail.mails)) == (before[0] + 1, before[1] + 1)
     rung = [json.loads(one.message) for one in native.aws.delivered(native.topic) if "ALARM:" in (one.subject or "")]
     assert [one["AlarmName"] for one in rung] == [f"{PREFIX}/actual-100pct-critical", f"{PREFIX}/actual-80pct-warning"]
     assert "drilled" in native.run("status").stdout
