@@ -75,14 +75,14 @@ def create_native(cloud: str, settings: StrictModel, *, prefix: str, now: Callab
         module = importlib.import_module(f"{_NATIVES}.{cloud}")
         return cast(Native, module.create(settings, prefix=prefix, now=now))
     except ModuleNotFoundError as error:
-        raise _missing_extra(cloud, error) from error
+        raise _missing_extra(cloud, error, "Native alarms in") from error
 
 
-def _missing_extra(name: str, error: ModuleNotFoundError) -> MissingExtraError:
+def _missing_extra(name: str, error: ModuleNotFoundError, what: str = "The receiver type") -> MissingExtraError:
     missing = (error.name or "").partition(".")[0]
     if missing == "alarms":
         # A defect of ours, which no installation cures.
         raise error
     extra = _EXTRAS.get(missing)
     install = f"cloud-budget-monitor[{extra}]" if extra else missing
-    return MissingExtraError(f"The receiver type \"{name}\" needs the package {missing}: pip install '{install}'")
+    return MissingExtraError(f"{what} \"{name}\" needs the package {missing}: pip install '{install}'")

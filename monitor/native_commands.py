@@ -38,15 +38,19 @@ def plan(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     """Change it."""
+    from alarms.errors import OutsideError
     from monitor import native_text as text
-    from monitor.natives import Survey, carry_out_within
+    from monitor.natives import Survey, Unread, carry_out_within
 
     natives, watched = _ready(options)
     before = natives.survey(watched)
     outcomes, after = [], Survey(unread=list(before.unread))
     for account in before.accounts:
         outcomes += carry_out_within(account.native, account.changes)
-        after.accounts.append(natives.look_again(account, watched) if account.changes else account)
+        try:
+            after.accounts.append(natives.look_again(account, watched) if account.changes else account)
+        except OutsideError as error:
+            after.unread.append(Unread(account.cloud, account.place, account.sources, account.budgets, error))
     say(text.plan_json(after, outcomes) if options.json else text.apply_text(after, outcomes))
     stand = [(account, one) for account in after.accounts for one in account.standings if one.budget in account.budgets]
     _note(options, [_standing_row(account, one) for account, one in stand])

@@ -183,15 +183,9 @@ def _unseen(
 
 
 def _out_of_sight(stored: dict[natives.Key, NativeRow], survey: Survey) -> set[natives.Key]:
-    """Rows of accounts that were not seen this time though they should have been: nothing new is known of them."""
+    """Rows of accounts that may be among those that were not seen this time: nothing new is known of them."""
     seen = {(account.cloud, account.place) for account in survey.accounts}
-    blind = {one.cloud for one in survey.unread}
-    wanted = {(name, one.cloud) for one in survey.unread for name in one.budgets}
-    return {
-        key
-        for key, row in stored.items()
-        if row.cloud in blind and (row.budget, row.cloud) in wanted and row.place and (row.cloud, row.place) not in seen
-    }
+    return {key for key, row in stored.items() if row.cloud in survey.blind and row.place and key[1:] not in seen}
 
 
 def _fault(row: NativeRow) -> Fault:

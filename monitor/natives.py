@@ -20,7 +20,7 @@ from monitor.model import Basis, Series
 from monitor.readings import WatchedBudget, spread
 
 # A call has its own time-outs; these are for an account with hundreds of twins, or one that answers a byte a second.
-_PLACE_S, _LOOK_S, _CHANGE_S = 30.0, 120.0, 60.0
+_PLACE_S, _LOOK_S, _CHANGE_S = 30.0, 600.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,11 @@ class Unread:
 
 @dataclass(slots=True)
 class Survey:
-    """Everything that was looked at."""
+    """Everything that was looked at. `blind`: clouds of which some account could not be."""
 
     accounts: list[Account] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    blind: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Natives:
             try:
                 survey.accounts.append(self._look(group, mine))
             except OutsideError as error:
+                survey.blind.add(group.cloud)
                 if mine:
                     names = tuple(one.budget.name for one in mine)
                     survey.unread.append(Unread(group.cloud, group.place, group.sources, names, error))
@@ -134,6 +136,7 @@ class Natives:
                     _PLACE_S, self._native(cloud, settings).place, what=f"{cloud} for source {settings.name}"
                 )
             except OutsideError as error:
+                survey.blind.add(cloud)
                 names = tuple(one.budget.name for one in watched if settings.name in one.sources)
                 if names:
                     survey.unread.append(Unread(cloud, "", (settings.name,), names, error))

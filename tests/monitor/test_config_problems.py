@@ -642,3 +642,35 @@ def test_trying_things_out_without_receivers_or_budgets_is_only_warned_of(tmp_pa
     receiver = '[[receivers]]\nname = "oncall"\ntype = "slack"\nwebhook_url = "env:SLACK"\n'
     text = sources + (budget if table == "receivers" else receiver)
     assert [path for _, path, _ in warnings(tmp_path, text)] == [table]
+
+
+def test_managing_twins_needs_some(tmp_path):
+    text = GOOD.replace(BUDGET, f"{BUDGET}\nmanage = true # HERE")
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "budgets[0].manage")
+    assert message == "repairs twins, and this budget has none; add native = true"
+
+
+def test_twins_need_a_cloud_that_can_hold_them(tmp_path, monkeypatch):
+    text = GOOD.replace(BUDGET, f"{BUDGET}\nnative = true # HERE")
+    monkeypatch.setattr("alarms.registry.natives", lambda: ("other",))
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "budgets[0].native")
+    assert message == 'none of its sources is in a cloud that can hold its twins ("other")'
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ('native_every = "1m"', "between 5 minutes and a day"),
+        ('native_every = "2d"', "between 5 minutes and a day"),
+        ('native_prefix = "a/b"', "letters, digits"),
+        ('native_prefix = ""', "letters, digits"),
+        ('drill_every = "0d"', "duration"),
+    ],
+)
+def test_keys_about_twins(tmp_path, key, words):
+    text = GOOD.replace('poll = "5m"', f"{key} # HERE")
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), f"monitor.{key.split()[0]}")
+    assert words in message
