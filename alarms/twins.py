@@ -45,7 +45,8 @@ class Wanted:
 
     `period`: "day", "week", "month", "quarter", "year", "run", or fixed dates. The receivers of each threshold are
     those that hear it. `addresses`: of every receiver that is named. `net`: credits and refunds count. `effective`:
-    commitments are spread over their time. `elsewhere`: sources in other places that it counts as well.
+    commitments are spread over their time. `elsewhere`: sources in other places that it counts as well. `first_day`,
+    `zone`: on which day, and at whose midnight, its months begin.
     """
 
     budget: str
@@ -62,6 +63,8 @@ class Wanted:
     net: bool = False
     effective: bool = False
     elsewhere: tuple[str, ...] = ()
+    first_day: int = 1
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,14 @@ from alarms.ports import Native
 from alarms.reconcile import Change, Outcome, Standing, carry_out, compare, standings
 from alarms.settings import ReceiverSettings
 from alarms.twins import Address, Cannot, Owned, Twin, Wanted
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.config.model import Config
 from monitor.model import Basis, Series
+from monitor.period import Calendar, Run
 from monitor.readings import WatchedBudget, spread
 
+# How many months there are in a period of an invoice calendar.
+_OF_INVOICES = {1: "month", 3: "quarter", 12: "year"}
 # A call has its own time-outs; these are for an account with hundreds of twins, or one that answers a byte a second.
 _PLACE_S, _LOOK_S, _CHANGE_S = 30.0, 600.0, 60.0
 
@@ -180,13 +184,14 @@ class Natives:
 
     def _described(self, watched: WatchedBudget, here: Collection[str]) -> Wanted:
         budget, scope = watched.budget, watched.scope
-        period = watched.config.period
+        calendar = watched.config.period
+        months = calendar.months if isinstance(calendar, InvoiceCalendar) else BillingMonths()
         named = {name for threshold in budget.thresholds for name in threshold.receivers or ()}
         return Wanted(
             budget=budget.name,
             amount=budget.amount,
             currency=budget.currency,
-            period=period if isinstance(period, Period) else period.value,
+            period=_word(calendar),
             thresholds=budget.thresholds,
             addresses={name: self._addresses[name] for name in sorted(named)},
             accounts=scope.account,
@@ -195,6 +200,8 @@ class Natives:
             runs=scope.run,
             tags=scope.tag,
             net=watched.config.basis is Basis.NET,
+            first_day=months.first_day,
+            zone=months.zone,
             elsewhere=tuple(name for name in watched.sources if name not in here),
         )
 
@@ -217,6 +224,14 @@ class _InTime:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._native, name)
         return lambda *arguments: within(_CHANGE_S, lambda: method(*arguments), what=self._native.cloud, uncertain=True)
+
+
+def _word(calendar: Calendar) -> str | Period:
+    if isinstance(calendar, InvoiceCalendar):
+        return _OF_INVOICES[calendar.count]
+    if isinstance(calendar, Run):
+        return "run"
+    return calendar if isinstance(calendar, Period) else calendar.value
 
 
 def _is_over(watched: WatchedBudget, now: datetime) -> bool:

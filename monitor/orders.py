@@ -1,4 +1,4 @@
-"""What the monitor is told, running or not: silence, ack, unsilence, how native alarms stand; progress by training runs.
+"""What the monitor is told, running or not: silence, ack, unsilence, how native alarms stand; progress of runs.
 
 Each is one transaction: what is asked for, the messages that are held back by it, and what `status` shows.
 """

@@ -88,6 +88,7 @@ class Draft:
                 threshold.on != On.ACTUAL
             ),
             "EstimatedCharges is the month to date, and this budget has another period": wanted.period != "month",
+            "AWS counts months of UTC, from the 1st": (wanted.first_day, wanted.zone) != (1, "UTC"),
             "EstimatedCharges is what is billed, before credits; this budget counts otherwise": (
                 wanted.net or wanted.effective
             ),
@@ -173,6 +174,8 @@ class Draft:
         wanted = self._wanted
         if not isinstance(wanted.period, Period) and wanted.period not in _UNITS:
             return f"it knows days, months, quarters, years and fixed dates, and no {wanted.period}"
+        if (wanted.first_day, wanted.zone) != (1, "UTC"):
+            return "AWS counts months of UTC, from the 1st"
         if wanted.runs:
             return "it cannot tell a run's spend; scope by the tag that names the run"
         if wanted.services and budget_names(wanted.services) is None:

@@ -166,6 +166,8 @@ NOT_EXPRESSED = [
     ({"regions": ("us-east-1",)}, "CloudWatch alarm", "not by region, run or tag"),
     ({"tags": (("a", "b"),)}, "CloudWatch alarm", "not by region, run or tag"),
     ({"tags": (("a", "b"), ("c", "d"))}, "AWS budget", "wants all of them"),
+    ({"first_day": 16}, "CloudWatch alarm", "months of UTC, from the 1st"),
+    ({"zone": "America/Los_Angeles"}, "AWS budget", "months of UTC, from the 1st"),
     ({"runs": ("r",)}, "AWS budget", "cannot tell a run's spend"),
     ({"accounts": ("1" * 12, "2" * 12)}, "CloudWatch alarm", "several accounts"),
     ({"services": ("AmazonEC2", "AmazonS3")}, "CloudWatch alarm", "not one of CloudWatch's"),

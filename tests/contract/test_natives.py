@@ -107,6 +107,8 @@ shapes = st.builds(
     net=st.booleans(),
     effective=st.booleans(),
     elsewhere=st.sampled_from([(), ("gcp",)]),
+    first_day=st.sampled_from([1, 1, 1, 16]),
+    zone=st.sampled_from(["UTC", "UTC", "America/Los_Angeles"]),
 )
 
 

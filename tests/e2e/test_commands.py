@@ -24,7 +24,6 @@ from tests.e2e.test_bill_to_message import publish
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
-        (["progress", "run"], "the command progress is not in this version"),
         (["alarms"], "WHAT"),
     ],
 )

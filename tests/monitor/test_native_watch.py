@@ -13,13 +13,17 @@ import pytest
 from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.exceptions import JsonRESTError
 
+from alarms.model import Period
 from alarms.native.aws import AwsNative
 from monitor import native_orders, orders
 from monitor.app import App
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clock import FixedClock
 from monitor.config import load
 from monitor.errors import UserError
 from monitor.native_watch import NativeWatch
+from monitor.natives import _word
+from monitor.period import PeriodKind, Run
 from monitor.simulation import moto_budgets
 from monitor.simulation.aws import ACCOUNT, REGION, AwsAccount
 from monitor.status.judge import judge
@@ -409,3 +413,23 @@ def test_twins_of_accounts_that_this_ledger_has_not_seen_are_not_left_over(world
     made = Natives(world.config, world.clock.now)
     (account,) = made.survey(made.wanted(known)).accounts
     assert {change.twin.budget for change in account.changes} == {"training/222222222222"}
+
+
+@pytest.mark.parametrize(
+    ("calendar", "word"),
+    [
+        (PeriodKind.WEEK, "week"),
+        (InvoiceCalendar(BillingMonths(16), 3), "quarter"),
+        (InvoiceCalendar(BillingMonths(), 12), "year"),
+        (Run(NOW), "run"),
+        (Period(NOW, NOW + HOUR), Period(NOW, NOW + HOUR)),
+    ],
+)
+def test_every_calendar_has_a_word_that_clouds_understand(calendar: Any, word: Any) -> None:
+    assert _word(calendar) == word
+
+
+def test_a_budget_by_invoices_has_months_like_any_other_in_aws(world: World) -> None:
+    world.configure(BUDGET.format(name="training", more='calendar = "billing"\nmanage = true'))
+    assert world.look() == {"training": ("IN_SYNC", "")}
+    assert moto_budgets.budgets_of(ACCOUNT)[NAME].budget["TimeUnit"] == "MONTHLY"
