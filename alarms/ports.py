@@ -1,12 +1,13 @@
-"""What `alarms` needs from others, as protocols: something that sends, and a place where what is owed is kept."""
+"""What `alarms` needs from others, as protocols: what sends, where what is owed is kept, alarms inside a cloud."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from alarms.model import Delivery, Notification, Receipt
+from alarms.twins import Design, Owned, Step, Twin, Wanted
 
 
 class Notifier(Protocol):
@@ -67,3 +68,33 @@ class Outbox(Protocol):
         Whoever is owed a FIRING or REPEAT is owed the newer messages about the same stay above the limit as well, also
         those that were made before.
         """
+
+
+class Native(Protocol):
+    """Alarms inside one cloud, as one set of credentials sees it. Made by `create(settings, prefix=...)` of its module.
+
+    Calls to the outside raise OutsideError, and are over within a minute each.
+    """
+
+    cloud: str
+
+    def place(self) -> str:
+        """Which account this is (network): two sources with the same place share their twins."""
+
+    def design(self, wanted: Wanted, place: str) -> Design:
+        """What a budget should have there, and what it cannot have: each threshold is in one of them. Pure."""
+
+    def owned(self) -> Owned:
+        """Everything there that is ours, by its name and its tag; nothing else is ever touched."""
+
+    def create(self, twin: Twin) -> None:
+        """Make it, with its tags in the same call. Raises PermanentError when its name is taken."""
+
+    def update(self, actual: Twin, wanted: Twin) -> None:
+        """Make it as wanted. Whatever it does in several calls can be gone on with by another update."""
+
+    def delete(self, twin: Twin) -> None:
+        """Remove it; that it is not there is no error."""
+
+    def drill(self, twins: Sequence[Twin]) -> list[Step]:
+        """Let each of them call whom it would call, and look at the way to there. Raises nothing: a step has failed."""

@@ -12,11 +12,12 @@ from types import ModuleType
 from typing import cast
 
 from alarms.errors import MissingExtraError, PermanentError
-from alarms.ports import Notifier
-from alarms.settings import ReceiverSettings
+from alarms.ports import Native, Notifier
+from alarms.settings import ReceiverSettings, StrictModel
 
 # By name and not by import statement: what a notifier needs is nobody's business until it is configured.
 _PACKAGE = "alarms.notifiers"
+_NATIVES = "alarms.native"
 # The extra that brings a package, where one does.
 _EXTRAS = {"boto3": "aws", "botocore": "aws"}
 
@@ -56,11 +57,32 @@ def create(settings: ReceiverSettings, *, now: Callable[[], datetime], timezone:
         raise _missing_extra(settings.type, error) from error
 
 
-def _missing_extra(name: str, error: ModuleNotFoundError) -> MissingExtraError:
+@cache
+def natives() -> tuple[str, ...]:
+    """Every cloud in which there can be twins; imports none of them."""
+    package = importlib.import_module(_NATIVES)
+    return tuple(
+        sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    )
+
+
+def create_native(cloud: str, settings: StrictModel, *, prefix: str, now: Callable[[], datetime]) -> Native:
+    """The native alarms of a cloud, as a source with these settings sees it; asks nobody yet.
+
+    `cloud` is one of `natives`. Raises MissingExtraError.
+    """
+    try:
+        module = importlib.import_module(f"{_NATIVES}.{cloud}")
+        return cast(Native, module.create(settings, prefix=prefix, now=now))
+    except ModuleNotFoundError as error:
+        raise _missing_extra(cloud, error, "Native alarms in") from error
+
+
+def _missing_extra(name: str, error: ModuleNotFoundError, what: str = "The receiver type") -> MissingExtraError:
     missing = (error.name or "").partition(".")[0]
     if missing == "alarms":
         # A defect of ours, which no installation cures.
         raise error
     extra = _EXTRAS.get(missing)
     install = f"cloud-budget-monitor[{extra}]" if extra else missing
-    return MissingExtraError(f"The receiver type \"{name}\" needs the package {missing}: pip install '{install}'")
+    return MissingExtraError(f"{what} \"{name}\" needs the package {missing}: pip install '{install}'")

@@ -30,7 +30,9 @@ from monitor.cycle import Cycle, TurnReport
 from monitor.disk import Disk
 from monitor.errors import ConfigError, Problem, StoreError
 from monitor.facts_document import receiver_facts
+from monitor.native_watch import NativeWatch
 from monitor.ports import BillingSource
+from monitor.receiver_faults import dead_receivers
 from monitor.store import endings, facts, future, receivers
 from monitor.store.database import Store
 from monitor.store.outbox import StoredOutbox
@@ -89,6 +91,10 @@ class App:
     def back_up(self) -> None:
         """Make a backup of the store if the last one is a day old; what keeps from it is told with the next turn."""
         self._disk.back_up(self._clock.now())
+
+    def look_at_natives(self, *, now: bool = False) -> None:
+        """Look at the twins inside the clouds if that is due, or now; what hangs there holds up this thread only."""
+        self._natives.look(now=now)
 
     def keep_appointments(self) -> None:
         """What has its own time and need not wait for the next turn; while one runs it does that itself."""
@@ -246,6 +252,7 @@ class App:
             on_change=self.write_status,
         )
         self._appointments = Appointments(config, self._store, self._outbox)
+        self._natives = NativeWatch(config, self._store, self._clock, changed=self.write_status)
         self._cycle = Cycle(
             config, sources, self._store, self._outbox, changed=self._dispatcher.wake, progressed=self._note_progress
         )
@@ -254,17 +261,7 @@ class App:
         self.last_progress = self._clock.monotonic()
 
     def _faults(self) -> list[Fault]:
-        faults = [
-            Fault(
-                subject=f"receiver {receiver.name}",
-                what="dead",
-                severity=Severity.CRITICAL,
-                title=f"Receiver {receiver.name} takes no messages",
-                detail=f"{receiver.error}. What it misses goes to the others; it is tried again once a day.",
-            )
-            for receiver in self._outbox.receivers()
-            if receiver.state == "DEAD"
-        ]
+        faults = [*dead_receivers(self._outbox.receivers()), *self._natives.faults()]
         if self._broken_config is not None:
             title = "The new config is broken, the old one stays"
             faults.append(Fault("config", "broken", Severity.CRITICAL, title, self._broken_config))

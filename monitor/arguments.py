@@ -15,11 +15,12 @@ from monitor import __version__
 from monitor import commands as functions
 from monitor.clock import from_text
 from monitor.errors import ExitCode, OutputError, UserError
+from monitor.native_arguments import add_alarms
 from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
 
-_LATER = ("alarms",)
+_LATER: tuple[str, ...] = ()
 
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
@@ -31,6 +32,7 @@ _EXAMPLES = """examples:
   monitor silence training --for 4h     no paging for a while
   monitor compare --hours 500 --on aws:p4d.24xlarge
   monitor plan                          what training will cost; 2: too much
+  monitor alarms plan                   what differs inside the clouds; 2: something
 
 Exit codes, but for status, are those of sysexits(3): 64 usage, 65 data,
 69 unavailable, 75 try again later (also: another daemon is running),
@@ -85,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_what_acts(_Commands(commands, common))
     _add_what_tells(_Commands(commands, common))
     add_projections(_Commands(commands, common).add)
+    add_alarms(_Commands(commands, common).add, common)
     _add_what_comes_later(commands)
     return parser
 

@@ -79,6 +79,7 @@ def once(options: argparse.Namespace) -> int:
                 "use a later time or another --state-dir"
             )
         app = App(config, store, clock)
+        app.look_at_natives(now=True)
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
         app.back_up()

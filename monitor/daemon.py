@@ -26,6 +26,8 @@ _LOOK_S = 15.0
 _APPOINTMENTS_S = 10.0
 # A turn is slow, not hung, as long as something arrives: a source is given up on after 90 s of silence.
 _PROGRESS_LIMIT_S = 150.0
+# How often it is looked at whether the twins inside the clouds are to be looked at.
+_NATIVES_S = 30.0
 # How often it is looked at whether a daily backup is due; the first time a while after the start.
 _BACKUP_LOOK_S = 600.0
 # systemd waits 30 s after SIGTERM before it kills (TimeoutStopSec); a send may take up to its own deadline.
@@ -56,6 +58,7 @@ class Daemon:
         self._schedule.every(look, self._look, "look")
         self._schedule.every(_BACKUP_LOOK_S, self._app.back_up, "backup")
         self._schedule.every(_APPOINTMENTS_S, self._app.keep_appointments, "appointments")
+        self._schedule.every(_NATIVES_S, self._app.look_at_natives, "natives", at_once=True)
         self._schedule.start()
         self._app.listen()
         systemd.notify(READY="1", STATUS="first turn under way")

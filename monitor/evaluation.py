@@ -26,7 +26,7 @@ from monitor.period import Run, period_of
 from monitor.ports import bill_of
 from monitor.readings import SourceState, WatchedBudget, figures, reading, spread
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, facts, known_series, mended, progress, silences
+from monitor.store import alarm_states, facts, known_series, mended, natives, progress, silences
 from monitor.store.facts import SourceClock
 from monitor.store.mended import Mended
 from monitor.store.outbox import StoredOutbox, last_said, told
@@ -261,13 +261,13 @@ class Evaluator:
         return facts_document.document(
             now=scene.now,
             turn_at=facts.last_turn(scene.tx),
-            poll=self._config.monitor.poll,
-            timezone=self._config.monitor.timezone,
+            settings=self._config.monitor,
             sources=scene.sources,
             budgets=budgets,
             health=[facts_document.health_facts(since[fault.key], fault.detail) for fault in faults],
             receivers=[facts_document.receiver_facts(r.name, owed.get(r.name)) for r in self._config.receivers],
             silences=[facts_document.silence_facts(silence) for silence in still],
+            native=natives.read(scene.tx),
         )
 
 

@@ -16,11 +16,13 @@ from alarms.settings import hours_text
 from alarms.silence import Silence
 from monitor import __version__
 from monitor.clock import to_text
+from monitor.config.model import MonitorSection
 from monitor.model import ApiUse, Progress
 from monitor.ports import SourceDefaults, bill_of
 from monitor.projection import FEWEST
 from monitor.readings import Figures, WatchedBudget
 from monitor.store.facts import SourceClock
+from monitor.store.natives import NativeRow
 from monitor.store.receivers import ReceiverState
 
 # Whatever its schedule, a source unread for longer than this is stale: even the slowest bill comes daily.
@@ -148,17 +150,36 @@ def silence_facts(silence: Silence) -> dict[str, Any]:
     }
 
 
+def native_facts(row: NativeRow, drill_every: timedelta) -> dict[str, Any]:
+    """One entry of `native`; a drill is due `drill_due_s` after the last one, or after the twins were first seen."""
+    return {
+        "budget": row.budget,
+        "cloud": row.cloud,
+        "place": row.place or None,
+        "state": row.state.value,
+        "detail": row.detail,
+        "since": to_text(row.since),
+        "first_seen": to_text(row.first_seen),
+        "checked_at": _text(row.checked_at),
+        "managed": row.managed,
+        "drilled_at": _text(row.drilled_at),
+        "drill_ok": row.drill_ok,
+        "drill_detail": row.drill_detail,
+        "drill_due_s": _seconds(drill_every),
+    }
+
+
 def document(
     *,
     now: datetime,
     turn_at: datetime | None,
-    poll: timedelta,
-    timezone: str,
+    settings: MonitorSection,
     sources: list[dict[str, Any]],
     budgets: list[dict[str, Any]],
     health: list[dict[str, Any]],
     receivers: list[dict[str, Any]],
     silences: list[dict[str, Any]],
+    native: Sequence[NativeRow],
 ) -> dict[str, Any]:
     """The whole, schema 1."""
     return {
@@ -166,14 +187,14 @@ def document(
         "version": __version__,
         "written_at": to_text(now),
         "turn_at": _text(turn_at),
-        "poll_s": _seconds(poll),
-        "timezone": timezone,
+        "poll_s": _seconds(settings.poll),
+        "timezone": settings.timezone,
         "sources": sources,
         "budgets": budgets,
         "health": health,
         "receivers": receivers,
         "silences": silences,
-        "native": [],
+        "native": [native_facts(row, settings.drill_every) for row in native],
     }
 
 

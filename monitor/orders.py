@@ -1,4 +1,4 @@
-"""What the monitor is told, whether it runs or not: silence, ack, unsilence by people; progress by training runs.
+"""What the monitor is told, running or not: silence, ack, unsilence, how native alarms stand; progress of runs.
 
 Each is one transaction: what is asked for, the messages that are held back by it, and what `status` shows.
 """
@@ -19,14 +19,15 @@ from alarms.evaluate import height_of
 from alarms.model import Alarm, AlarmStatus
 from alarms.silence import LONGEST, Silence, SilenceKind, Silences, base_of
 from alarms.words import clean, instant_text
+from monitor import native_orders
 from monitor.clock import from_text
 from monitor.config.model import Config
 from monitor.config.report import unknown_name
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError, UserError
-from monitor.facts_document import silence_facts
+from monitor.facts_document import native_facts, silence_facts
 from monitor.foresight import runs_of
 from monitor.model import Progress
-from monitor.store import alarm_states, facts, progress, silences
+from monitor.store import alarm_states, facts, natives, progress, silences
 from monitor.store.database import LEDGER, Store, open_store
 from monitor.store.outbox import StoredOutbox
 from monitor.store.quieting import hold_back
@@ -91,7 +92,7 @@ def obey(store: Store, config: Config, order: Order) -> str:
             said = handle(_Desk(tx, config, order, tuple(silences.load(tx))))
             present = Silences(silences.load(tx), order.now)
             hold_back(tx, StoredOutbox(store), present)
-            _renew_facts(tx, present)
+            _renew_facts(tx, present, config)
         return said
 
     said = store.persist(work)
@@ -177,11 +178,16 @@ def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value < _MOST_STEPS
 
 
+def _native(desk: _Desk) -> str:
+    return native_orders.take_in(desk.tx, desk.config, desk.order.arguments, desk.order.now)
+
+
 _HANDLERS: dict[str, Callable[[_Desk], str]] = {
     "silence": _silence,
     "ack": _ack,
     "unsilence": _unsilence,
     "progress": _progress,
+    native_orders.COMMAND: _native,
 }
 
 
@@ -241,8 +247,12 @@ def _all_of(desk: _Desk, name: str) -> str:
     return f"every budget {name}/…" if spread else name
 
 
-def _renew_facts(tx: sqlite3.Connection, present: Silences) -> None:
+def _renew_facts(tx: sqlite3.Connection, present: Silences, config: Config) -> None:
     document = facts.read_facts(tx)
     if document is not None:
-        renewed = {**json.loads(document), "silences": [silence_facts(one) for one in present.lasting]}
+        told = {
+            "silences": [silence_facts(one) for one in present.lasting],
+            "native": [native_facts(row, config.monitor.drill_every) for row in natives.read(tx)],
+        }
+        renewed = {**json.loads(document), **told}
         facts.write_facts(tx, json.dumps(renewed, ensure_ascii=False))

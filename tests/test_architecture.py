@@ -24,6 +24,7 @@ GUARDS = {
     "alarms/clients/deadline.py",  # raised again in the thread of whoever waits
     "monitor/arguments.py",  # of every command
     "monitor/collect.py",  # of a source in a turn
+    "monitor/native_watch.py",  # of a look at the clouds' own alarms
     "monitor/status_command.py",  # of `status`, whose exit codes are a promise
 }
 

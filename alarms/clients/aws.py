@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from alarms.clients import dates
+from alarms.clients.aws_actions import TWIN_ACTIONS
 from alarms.clients.aws_answers import guard
 from alarms.clients.http import parse_retry_after
 from alarms.errors import (
@@ -45,6 +46,7 @@ _ACTIONS = {
     "Publish": "sns:Publish",
     "GetTopicAttributes": "sns:GetTopicAttributes",
     "AssumeRole": "sts:AssumeRole",
+    **TWIN_ACTIONS,
 }
 _CODE = re.compile(r"[A-Za-z0-9. ]{1,64}", re.ASCII)
 # fmt: off

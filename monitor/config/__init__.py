@@ -12,6 +12,7 @@ from monitor.config.checks import check
 from monitor.config.hardware import read_exchange, read_local
 from monitor.config.invoices import by_invoice
 from monitor.config.model import BudgetConfig, Config, MonitorSection
+from monitor.config.native import check_native
 from monitor.config.parts import MonitorTable, Part, read_monitor, read_receivers, read_sources
 from monitor.config.plans import Beside, read_plans
 from monitor.config.report import Report, unknown_key
@@ -47,6 +48,7 @@ def load(path: Path) -> Config:
     budgets = read_budgets(report, document, names)
     local, exchange = read_local(report, document), read_exchange(report, document)
     check(report, monitor, sources, receivers, budgets)
+    check_native(report, sources, budgets)
     beside = Beside(path, local, exchange, budgets)
     budgets = by_invoice(report, budgets, sources)
     plans = read_plans(report, document, beside)
@@ -83,6 +85,9 @@ def _monitor_section(path: Path, table: MonitorTable, receivers: Sequence[str]) 
         timezone=table.timezone,
         receivers=tuple(receivers) if table.receivers is None else table.receivers,
         heartbeat_url=table.heartbeat_url,
+        native_every=table.native_every,
+        native_prefix=table.native_prefix,
+        drill_every=table.drill_every,
     )
 
 

@@ -128,6 +128,8 @@ class BudgetTable(StrictModel):
     basis: Literal["gross", "net"] = "gross"
     cost: Literal["billed"] = "billed"
     calendar: Literal["utc", "billing"] = "utc"
+    native: bool = False
+    manage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ def _draft(report: Report, raw: dict[str, Any], loc: Loc, receivers: tuple[str, 
         thresholds=tuple(threshold for _, threshold in thresholds),
         repeat={Severity.CRITICAL: table.repeat.critical, Severity.WARNING: table.repeat.warning},
         basis=Basis(table.basis),
+        native=table.native,
+        manage=table.manage,
     )
     return Draft(loc, config, tuple(loc for loc, _ in thresholds), by_invoice=table.calendar == "billing")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from alarms.model import Severity, Threshold
 from alarms.secrets import SecretRef
 from alarms.settings import ReceiverSettings
+from alarms.twins import PREFIX
 from monitor.errors import Problem
 from monitor.model import Basis, Scope
 from monitor.period import Calendar
@@ -22,20 +23,27 @@ from monitor.training.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class MonitorSection:
-    """`[monitor]`. `state_dir` is absolute; `receivers` are those of the daemon's own alarms."""
+    """`[monitor]`. `state_dir` is absolute; `receivers` are those of the daemon's own alarms.
+
+    `native_every`: how often twins are looked at. `native_prefix`: how their names begin. `drill_every`: how old a
+    drill may be.
+    """
 
     state_dir: Path
     poll: timedelta
     timezone: str
     receivers: tuple[str, ...]
     heartbeat_url: SecretRef | None = None
+    native_every: timedelta = timedelta(hours=1)
+    native_prefix: str = PREFIX
+    drill_every: timedelta = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetConfig:
     """One `[[budgets]]`. `period`: a kind, or fixed dates. `each` "account": one per account seen.
 
-    `repeat` None for a severity: never repeated.
+    `repeat` None for a severity: never repeated. `native`: it has twins inside its clouds; `manage`: they are mended.
     """
 
     name: str
@@ -48,6 +56,8 @@ class BudgetConfig:
     thresholds: tuple[Threshold, ...]
     repeat: Mapping[Severity, timedelta | None]
     basis: Basis = Basis.GROSS
+    native: bool = False
+    manage: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ SOURCE_TYPES = frozenset({"gcp_billing_export", "azure_cost"})
 RECEIVER_TYPES: frozenset[str] = frozenset()
 RECEIVER_KEYS: frozenset[str] = frozenset()
 PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})
-BUDGET_KEYS = frozenset({"native", "manage"})
+BUDGET_KEYS: frozenset[str] = frozenset()
 BUDGET_VALUES = {
     "cost": frozenset({"effective"}),
 }

@@ -14,7 +14,9 @@ import alarms.registry
 import monitor.registry
 from alarms.secrets import SecretField, secrets_of
 from alarms.settings import Duration, StrictModel
+from alarms.twins import PREFIX
 from monitor.config import not_yet
+from monitor.config.native_keys import not_too_often, usable_prefix
 from monitor.config.report import Report, choices, unknown_name
 from monitor.config_file import DEFAULT_STATE_DIR
 from monitor.config_lines import Loc
@@ -59,6 +61,9 @@ class MonitorTable(StrictModel):
     receivers: Names | None = None
     database: Annotated[str, AfterValidator(_known_database)] = "sqlite"
     heartbeat_url: SecretField | None = None
+    native_every: Annotated[Duration, AfterValidator(not_too_often)] = timedelta(hours=1)
+    native_prefix: Annotated[str, AfterValidator(usable_prefix)] = PREFIX
+    drill_every: Duration = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-from monitor.simulation import moto_corrections
+from monitor.simulation import moto_budgets, moto_corrections
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -101,6 +102,26 @@ class AwsAccount:
     def evaluate_alarms(self, now: datetime) -> list[tuple[str, str, str]]:
         """Let CloudWatch judge its alarms as of `now`: (name, old state, new state) of those that changed."""
         return moto_corrections.evaluate_alarms(now, account=ACCOUNT, region=REGION)
+
+    def evaluate_budgets(self, spend: Mapping[str, tuple[Decimal, Decimal]]) -> list[tuple[str, str]]:
+        """Let AWS Budgets judge budgets by their (actual, forecast) spend: (budget, what was exceeded)."""
+        return moto_budgets.evaluate(spend, account=ACCOUNT)
+
+    def mails_of_budgets(self) -> list[tuple[str, str]]:
+        """What AWS Budgets has mailed so far: (address, text)."""
+        return [mail for held in moto_budgets.budgets_of(ACCOUNT).values() for mail in held.mails]
+
+    def let_budgets_publish(self, topic_arn: str) -> None:
+        """Give a topic the policy with which AWS Budgets can publish to it."""
+        topic = sns_backends[ACCOUNT][topic_arn.split(":")[3]].topics[topic_arn]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]},
+            "Action": "SNS:Publish",
+            "Resource": topic_arn,
+            "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+        }
+        topic.policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
     def create_topic(self, name: str) -> str:
         """A topic with one subscriber, whose messages `delivered` reads. Returns its ARN."""

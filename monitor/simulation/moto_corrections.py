@@ -5,7 +5,6 @@ Each correction says what moto does and what AWS does. `apply` changes moto for 
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,8 @@ from typing import Any
 from moto.cloudwatch import models, responses
 from moto.cloudwatch.exceptions import ValidationError
 from moto.core.responses import ActionResult
-from moto.sns.models import sns_backends
+
+from monitor.simulation import moto_alarms, moto_budgets
 
 _MOST_QUERIES = 500
 _MOST_POINTS = 100_800
@@ -34,16 +34,8 @@ def apply() -> None:
     response: Any = responses.CloudWatchResponse
     response.get_metric_data = _get_metric_data
     backend.get_filtered_metrics = _distinct_metrics
-    put_metric_alarm = backend.put_metric_alarm
-
-    def keep_state(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        """moto: a new alarm is OK, a changed one too. AWS: a new one has INSUFFICIENT_DATA, a changed one its state."""
-        before = self.alarms.get(name)
-        alarm = put_metric_alarm(self, name, *args, **kwargs)
-        alarm.state_value = before.state_value if before else "INSUFFICIENT_DATA"
-        return alarm
-
-    backend.put_metric_alarm = keep_state
+    moto_alarms.apply()
+    moto_budgets.apply()
 
 
 def evaluate_alarms(now: datetime, *, account: str, region: str) -> list[tuple[str, str, str]]:
@@ -59,11 +51,7 @@ def evaluate_alarms(now: datetime, *, account: str, region: str) -> list[tuple[s
             continue
         alarm.update_state(f"Threshold Crossed: limit {alarm.threshold}", "{}", after)
         changes.append((alarm.name, before, after))
-        actions = {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(after, alarm.insufficient_data_actions)
-        for topic in (actions or []) if alarm.actions_enabled else []:
-            message = _alarm_message(alarm, before, now, account, region)
-            subject = f'{after}: "{alarm.name}" in {region}'
-            sns_backends[account][region].publish(message, topic, subject=subject)
+        moto_alarms.publish_change(alarm, before, now, account, region)
     return changes
 
 
@@ -173,25 +161,6 @@ def _judged(backend: Any, alarm: Any, now: datetime) -> str:
     if not breaching:
         return str(alarm.state_value) if treat == "ignore" else "INSUFFICIENT_DATA"
     return "ALARM" if sum(breaching) >= int(alarm.datapoints_to_alarm or periods) else "OK"
-
-
-def _alarm_message(alarm: Any, before: str, now: datetime, account: str, region: str) -> str:
-    return json.dumps(
-        {
-            "AlarmName": alarm.name,
-            "AWSAccountId": account,
-            "Region": region,
-            "OldStateValue": before,
-            "NewStateValue": alarm.state_value,
-            "NewStateReason": alarm.state_reason,
-            "StateChangeTime": now.isoformat(),
-            "Trigger": {
-                "Namespace": alarm.namespace,
-                "MetricName": alarm.metric_name,
-                "Threshold": float(alarm.threshold),
-            },
-        }
-    )
 
 
 def _utc(instant: Any) -> datetime:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from alarms.money import parse_amount, plain, total
 from monitor.clock import to_text
-from monitor.status import parts
+from monitor.status import natives, parts
 from monitor.status.words import Problem, worst
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
@@ -78,9 +78,10 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
 
 
 def _told_by_its_row(health: dict[str, Any], facts: dict[str, Any]) -> bool:
-    """Whether a fault is that of a source or a receiver: their own rows are judged, as of now and not of the turn."""
+    """Whether a fault is that of a source, a receiver or a twin: their own rows are judged, as of now."""
     kinds = (("source", "sources"), ("receiver", "receivers"))
     prefixes = tuple(f"{kind} {row['name']}: " for kind, rows in kinds for row in facts.get(rows, []))
+    prefixes += tuple(natives.native_subject(row) for row in facts.get("native", []))
     return str(health["subject"]).startswith(prefixes)
 
 
@@ -91,7 +92,7 @@ def _problems(view: dict[str, Any], now: datetime) -> list[Problem]:
         *(problem for row in view["receivers"] for problem in parts.receiver_problems(row, now)),
         *(problem for row in view["sources"] for problem in parts.source_problems(row, now)),
         *parts.health_problems(view["health"]),
-        *parts.native_problems(view["native"]),
+        *natives.native_problems(view["native"], now),
         *(problem for row in view["budgets"] for problem in parts.missing_data_problems(row)),
     ]
 

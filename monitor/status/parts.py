@@ -254,12 +254,3 @@ def health_problems(rows: list[dict[str, Any]]) -> Iterator[Problem]:
     for row in rows:
         text = row["subject"] if not row.get("detail") else f"{row['subject']}: {row['detail']}"
         yield Problem(State(row["severity"].upper()), text, _SEE_LOG)
-
-
-def native_problems(rows: list[dict[str, Any]]) -> Iterator[Problem]:
-    """Native alarms that are not as they should be, or could not be looked at."""
-    for row in rows:
-        if row["state"] != "IN_SYNC":
-            state = State.WARNING if row["state"] in ("DRIFTED", "MISSING") else State.UNKNOWN
-            text = f"native alarm of {row['budget']} in {row['cloud']}: {row['state']}"
-            yield Problem(state, one_line(text), "run `monitor alarms plan` to see what differs")

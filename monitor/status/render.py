@@ -47,7 +47,7 @@ def render(status: dict[str, Any], *, colour: bool) -> str:
             _section(
                 "Not told for now", [_silence(row, status["timezone"]) for row in status["silences"]], colour=colour
             ),
-            _section("Native alarms", [_native(row) for row in status["native"]], colour=colour),
+            _section("Native alarms", [_native(row, now) for row in status["native"]], colour=colour),
             _daemon(status, now),
         ]
     if status["problems"]:
@@ -231,8 +231,13 @@ def _silence(row: dict[str, Any], timezone: str) -> _Row:
     return _Row(row["kind"].upper(), row["budget"], f"until {until}", details)
 
 
-def _native(row: dict[str, Any]) -> _Row:
-    return _Row(row["state"], row["budget"], one_line(row["cloud"]), [])
+def _native(row: dict[str, Any], now: datetime) -> _Row:
+    where = f"{row['cloud']} {row.get('place') or ''}".strip()
+    details = [row["detail"]] if row.get("detail") else []
+    if row.get("drilled_at"):
+        went = "went well" if row["drill_ok"] else f"failed: {row['drill_detail']}"
+        details.append(f"drilled {_age(row['drilled_at'], now)} ago, which {went}")
+    return _Row(row["state"], row["budget"], one_line(where), details)
 
 
 def _daemon(status: dict[str, Any], now: datetime) -> list[str]:

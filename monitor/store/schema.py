@@ -120,6 +120,13 @@ _FIRST = (
         checksum INTEGER NOT NULL,
         PRIMARY KEY (run, at)
     ) STRICT, WITHOUT ROWID""",
+    # How the twins of a budget stand in one account of a cloud, and how the last drill went. `place` "": not known.
+    """CREATE TABLE native (
+        budget TEXT NOT NULL, cloud TEXT NOT NULL, place TEXT NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL,
+        since INTEGER NOT NULL, first_seen INTEGER NOT NULL, checked_at INTEGER, managed INTEGER NOT NULL,
+        drilled_at INTEGER, drill_ok INTEGER, drill_detail TEXT NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (budget, cloud, place)
+    ) STRICT, WITHOUT ROWID""",
     # The last slot of a receiver's digest that is dealt with, and when the last digest was made.
     """CREATE TABLE summary (
         receiver TEXT PRIMARY KEY, schedule TEXT NOT NULL, slot INTEGER NOT NULL, made_at INTEGER NOT NULL,

@@ -24,7 +24,7 @@ from tests.e2e.test_bill_to_message import publish
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
-        (["alarms", "apply"], "the command alarms is not in this version"),
+        (["alarms"], "WHAT"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_64(stage: Stage, arguments: list[str], said: str) -> None:

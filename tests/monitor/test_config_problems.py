@@ -79,7 +79,10 @@ CASES = [
         'poll = "5m"',
         "colour = 1 # HERE",
         "monitor.colour",
-        "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url",
+        (
+            "unknown key; the keys here are state_dir, poll, timezone, receivers, database, heartbeat_url, "
+            "native_every, native_prefix, drill_every"
+        ),
     ),
     ("[monitor]", 'poll = "1m" # HERE\n[monitor]', "poll", "unknown key; poll belongs under [monitor]"),
     ("[monitor]", "[[budget]] # HERE\n[monitor]", "budget", 'unknown key; did you mean "budgets"?'),
@@ -399,7 +402,6 @@ NOT_YET = [
         "sources[1].type",
     ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
-    *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
 ]
 
@@ -665,3 +667,35 @@ def test_trying_things_out_without_receivers_or_budgets_is_only_warned_of(tmp_pa
     receiver = '[[receivers]]\nname = "oncall"\ntype = "slack"\nwebhook_url = "env:SLACK"\n'
     text = sources + (budget if table == "receivers" else receiver)
     assert [path for _, path, _ in warnings(tmp_path, text)] == [table]
+
+
+def test_managing_twins_needs_some(tmp_path):
+    text = GOOD.replace(BUDGET, f"{BUDGET}\nmanage = true # HERE")
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "budgets[0].manage")
+    assert message == "repairs twins, and this budget has none; add native = true"
+
+
+def test_twins_need_a_cloud_that_can_hold_them(tmp_path, monkeypatch):
+    text = GOOD.replace(BUDGET, f"{BUDGET}\nnative = true # HERE")
+    monkeypatch.setattr("alarms.registry.natives", lambda: ("other",))
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "budgets[0].native")
+    assert message == 'none of its sources is in a cloud that can hold its twins ("other")'
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ('native_every = "1m"', "between 5 minutes and a day"),
+        ('native_every = "2d"', "between 5 minutes and a day"),
+        ('native_prefix = "a/b"', "letters, digits"),
+        ('native_prefix = ""', "letters, digits"),
+        ('drill_every = "0d"', "duration"),
+    ],
+)
+def test_keys_about_twins(tmp_path, key, words):
+    text = GOOD.replace('poll = "5m"', f"{key} # HERE")
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), f"monitor.{key.split()[0]}")
+    assert words in message

@@ -126,3 +126,138 @@ def test_account_is_empty_on_entry(aws: AwsAccount) -> None:
     aws.publish_charge(NOW - timedelta(hours=4), Decimal(1))
     aws.reset()
     assert values(query()) == [[]]
+
+
+def alarm(**changes: Any) -> None:
+    arguments: dict[str, Any] = {
+        "AlarmName": "twin",
+        "Namespace": "AWS/Billing",
+        "MetricName": "EstimatedCharges",
+        "Dimensions": USD,
+        "Statistic": "Maximum",
+        "Period": 21600,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    boto3.client("cloudwatch").put_metric_alarm(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Period": 61}, "multiple of 60"),
+        ({"Period": 86400, "EvaluationPeriods": 8}, "more than a week"),
+        ({"AlarmActions": ["arn:aws:sns:eu-west-1:123456789012:x"]}, "Invalid region eu-west-1"),
+        ({"AlarmActions": ["arn:aws:sns:us-east-1:123456789012:x.fifo"]}, "Invalid arn syntax"),
+        ({"OKActions": ["arn:aws:sns:us-east-1:123456789012:x"] * 6}, "less than or equal to 5"),
+    ],
+)
+def test_alarms_that_aws_refuses(aws: AwsAccount, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ClientError, match=words):
+        alarm(**change)
+
+
+def test_tags_of_a_changed_alarm_are_ignored_and_go_with_it(aws: AwsAccount) -> None:
+    client = boto3.client("cloudwatch")
+
+    def tags() -> Any:
+        arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:twin"
+        return [tag["Value"] for tag in client.list_tags_for_resource(ResourceARN=arn)["Tags"]]
+
+    alarm(Tags=[{"Key": "a", "Value": "1"}])
+    alarm(Tags=[{"Key": "a", "Value": "2"}])
+    assert tags() == ["1"]
+    client.delete_alarms(AlarmNames=["twin"])
+    alarm()
+    assert tags() == []
+
+
+def test_a_state_that_is_set_calls_the_topics_once_and_is_in_the_history(aws: AwsAccount) -> None:
+    client, topic = boto3.client("cloudwatch"), aws.create_topic("budget")
+    alarm(AlarmActions=[topic])
+    for _ in range(2):
+        client.set_alarm_state(AlarmName="twin", StateValue="ALARM", StateReason="a drill")
+    assert [json.loads(one.message)["NewStateReason"] for one in aws.delivered(topic)] == ["a drill"]
+    items = client.describe_alarm_history(AlarmName="twin", HistoryItemType="Action")["AlarmHistoryItems"]
+    assert [one["HistorySummary"] for one in items] == [f"Successfully executed action {topic}"]
+
+
+def test_alarms_come_in_pages_of_fifty(aws: AwsAccount) -> None:
+    for number in range(60):
+        alarm(AlarmName=f"twin{number:02}")
+    first = boto3.client("cloudwatch").describe_alarms()
+    rest = boto3.client("cloudwatch").describe_alarms(NextToken=first["NextToken"])
+    assert [len(page["MetricAlarms"]) for page in (first, rest)] == [50, 10]
+    assert "NextToken" not in rest
+
+
+LIMIT = {"Amount": "100", "Unit": "USD"}
+MAIL = {"SubscriptionType": "EMAIL", "Address": "a@example.com"}
+
+
+def budget(name: str = "b", notifications: Any = (), **changes: Any) -> None:
+    made = {"BudgetName": name, "BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": LIMIT, **changes}
+    boto3.client("budgets").create_budget(
+        AccountId="123456789012", Budget=made, NotificationsWithSubscribers=list(notifications)
+    )
+
+
+def notification(threshold: float = 80, kind: str = "ACTUAL", people: Any = (MAIL,)) -> dict[str, Any]:
+    told = {"NotificationType": kind, "ComparisonOperator": "GREATER_THAN", "Threshold": threshold}
+    return {"Notification": told, "Subscribers": list(people)}
+
+
+def mails(count: int) -> list[dict[str, str]]:
+    return [{**MAIL, "Address": f"p{number}@example.com"} for number in range(count)]
+
+
+def topics(count: int) -> list[dict[str, str]]:
+    return [{"SubscriptionType": "SNS", "Address": f"arn:aws:sns:us-east-1:1:{number}"} for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"notifications": [notification(number) for number in range(1, 7)]}, "CreationLimitExceededException"),
+        ({"notifications": [notification(people=mails(11))]}, "CreationLimitExceededException"),
+        ({"notifications": [notification(people=topics(2))]}, "CreationLimitExceededException"),
+        ({"notifications": [notification(), notification()]}, "DuplicateRecordException"),
+        ({"notifications": [notification(people=[MAIL, MAIL])]}, "DuplicateRecordException"),
+        ({"notifications": [notification(kind="FORECASTED")], "TimeUnit": "DAILY"}, "InvalidParameterException"),
+        ({"name": "a/action/b"}, "InvalidParameterException"),
+        ({"CostFilters": {}, "Metrics": ["UnblendedCost"]}, "InvalidParameterException"),
+        ({"name": "there"}, "DuplicateRecordException"),
+    ],
+)
+def test_budgets_that_aws_refuses(aws: AwsAccount, change: dict[str, Any], code: str) -> None:
+    budget("there")
+    with pytest.raises(ClientError) as caught:
+        budget(**change)
+    assert caught.value.response["Error"]["Code"] == code
+
+
+def test_the_last_subscriber_cannot_be_taken_away(aws: AwsAccount) -> None:
+    budget(notifications=[notification()])
+    client: Any = boto3.client("budgets")
+    named = {"AccountId": "123456789012", "BudgetName": "b", "Notification": notification()["Notification"]}
+    with pytest.raises(ClientError, match="needs a subscriber"):
+        client.delete_subscriber(**named, Subscriber=MAIL)
+    client.update_subscriber(**named, OldSubscriber=MAIL, NewSubscriber={**MAIL, "Address": "b@example.com"})
+    (one,) = client.describe_subscribers_for_notification(**named)["Subscribers"]
+    assert one["Address"] == "b@example.com"
+
+
+def test_a_budget_tells_once_by_mail_and_by_a_topic_that_lets_it(aws: AwsAccount) -> None:
+    topic = aws.create_topic("budget")
+    sns = {"SubscriptionType": "SNS", "Address": topic}
+    budget(notifications=[notification(80, people=(MAIL, sns)), notification(100, "FORECASTED")])
+    assert aws.evaluate_budgets({"b": (Decimal(80), Decimal(90))}) == []
+    assert [name for name, _ in aws.evaluate_budgets({"b": (Decimal("80.01"), Decimal(90))})] == ["b"]
+    assert aws.delivered(topic) == [], "SNS's own policy does not let it"
+    aws.let_budgets_publish(topic)
+    assert aws.evaluate_budgets({"b": (Decimal(81), Decimal(90))}) == [], "it is exceeded already"
+    assert aws.evaluate_budgets({"b": (Decimal(1), Decimal(120))}) != []
+    aws.evaluate_budgets({"b": (Decimal(90), Decimal(120))})
+    assert len(aws.delivered(topic)) == 1
+    assert [address for address, _ in aws.mails_of_budgets()] == ["a@example.com"] * 3

@@ -1,0 +1,1 @@
+"""One file per cloud: its alarms and budgets as twins of ours."""

@@ -1,0 +1,124 @@
+"""For each cloud with native alarms: the real SDK against a server on loopback, and what somebody else has there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+import boto3
+
+from alarms.clients import aws_calls
+from alarms.clients.aws import AwsSettings
+from alarms.errors import TemporaryError
+from alarms.native import aws
+from alarms.ports import Native
+from monitor.simulation.aws import ACCOUNT, AwsAccount
+
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+PREFIX = "cloud-budget-monitor"
+TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:budgets"
+
+
+@dataclass
+class Cloud:
+    """`make`: a native as it is made for a source. `reset`: empty the account. `others`: everything in it that is
+    somebody else's, some of it with names that begin as ours. `failing_at(n)`: the n-th call that changes something
+    does not get through; the result is whether there was one.
+    """
+
+    make: Callable[[], Native]
+    reset: Callable[[], None]
+    others: Callable[[], Any]
+    plant_others: Callable[[], None]
+    failing_at: Callable[[int], AbstractContextManager[Callable[[], bool]]]
+    place: str
+
+
+def _aws_keys() -> dict[str, Any]:
+    return {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+
+
+@contextmanager
+def aws_cloud() -> Iterator[Cloud]:
+    with AwsAccount() as account:
+        environment = {name: os.environ[name] for name in ("PATH",)} | account.environment
+        with mock.patch.dict(os.environ, environment):
+            for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "AWS_PROFILE"):
+                os.environ.pop(name, None)
+            yield Cloud(
+                make=lambda: aws.create(AwsSettings(), prefix=PREFIX, now=lambda: NOW),
+                reset=lambda: _aws_reset(account),
+                others=lambda: _aws_others(account),
+                plant_others=lambda: _aws_plant(account),
+                failing_at=_aws_failing_at,
+                place=ACCOUNT,
+            )
+
+
+def _aws_reset(account: AwsAccount) -> None:
+    account.reset()
+    account.create_topic("budgets")
+    account.let_budgets_publish(TOPIC)
+
+
+def _aws_plant(account: AwsAccount) -> None:
+    cloudwatch = boto3.client("cloudwatch", endpoint_url=account.url, **_aws_keys())
+    budgets = boto3.client("budgets", endpoint_url=account.url, **_aws_keys())
+    for name in ("theirs", f"{PREFIX}/theirs/by-hand", f"{PREFIX}-2/training/actual-80pct-warning"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/Billing",
+            MetricName="EstimatedCharges",
+            Statistic="Maximum",
+            Period=21600,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+            Tags=[{"Key": "cloud-budget-monitor:owner", "Value": f"{PREFIX}-2"}],
+        )
+        budgets.create_budget(
+            AccountId=ACCOUNT,
+            Budget={
+                "BudgetName": name,
+                "BudgetType": "COST",
+                "TimeUnit": "MONTHLY",
+                "BudgetLimit": {"Amount": "1", "Unit": "USD"},
+            },
+        )
+
+
+def _aws_others(account: AwsAccount) -> Any:
+    cloudwatch = boto3.client("cloudwatch", endpoint_url=account.url, **_aws_keys())
+    budgets = boto3.client("budgets", endpoint_url=account.url, **_aws_keys())
+    alarms = cloudwatch.describe_alarms(MaxRecords=100)["MetricAlarms"]
+    found = budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    return [one for one in alarms if "their" in one["AlarmName"] or f"{PREFIX}-2" in one["AlarmName"]], [
+        one for one in found if "their" in one["BudgetName"] or f"{PREFIX}-2" in one["BudgetName"]
+    ]
+
+
+_CHANGING = ("put_", "create_", "update_", "delete_", "tag_", "set_")
+
+
+@contextmanager
+def _aws_failing_at(number: int) -> Iterator[Callable[[], bool]]:
+    made = [0]
+    real = aws_calls.call
+
+    def call(client: Any, operation: str, **arguments: Any) -> Any:
+        if operation.startswith(_CHANGING):
+            made[0] += 1
+            if made[0] == number:
+                raise TemporaryError("the connection was lost")
+        return real(client, operation, **arguments)
+
+    with mock.patch("alarms.clients.aws_budgets.call", call):
+        yield lambda: made[0] >= number
+
+
+CLOUDS: dict[str, Callable[[], AbstractContextManager[Cloud]]] = {"aws": aws_cloud}
