@@ -442,7 +442,7 @@ RUNS = [
         for on in ("plan", "at_completion")
     ),
     (
-        "",
+        '[[sources]]\nname = "runs"\ntype = "aws_cost_explorer"\nrun_tag = "run"\n',
         [(BUDGET, f'{RUN}\nscope.run = "x"'), (FIRST, f"{ON_PLAN} # HERE")],
         "budgets[0].thresholds[0].on",
         'on = "plan" needs a plan: add budget = "training" to a [[plans]] table',
