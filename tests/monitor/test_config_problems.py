@@ -393,11 +393,6 @@ def _line_of_the_edit(text: str, new: str, path: str) -> int:
 NOT_YET = [
     ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
     ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
-    (
-        "[[receivers]]",
-        '[[sources]]\nname = "g"\ntype = "gcp_billing_export" # HERE\ntable = "t"\n[[receivers]]',
-        "sources[1].type",
-    ),
     ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
