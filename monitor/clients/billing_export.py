@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from alarms.model import Period
 from alarms.money import parse_amount
 from monitor.clients.bigquery import Row
 from monitor.errors import BadDataError
 from monitor.period import midnight
 
-_DAY = timedelta(days=1)
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
+# A row is loaded after its usage. Clocks may differ, not by days.
+_LOAD_MARGIN = timedelta(days=3)
+# What a row of another shape ends in here; OSError: an instant beyond what the machine's clock can show.
+_UNLIKE = (KeyError, OSError, OverflowError, TypeError, ValueError)
 _INVOICE = re.compile(r"\d{4}(0[1-9]|1[0-2])", re.ASCII)
 _COLUMNS = frozenset(
     ("invoice", "usage_start_time", "usage_end_time", "export_time", "cost", "cost_type", "credits", "currency")
@@ -38,16 +43,21 @@ _LABEL = """COALESCE(
       (SELECT MAX(label.value) FROM UNNEST(project.labels) AS label WHERE label.key = @{key}),
       '')"""
 _AMOUNT = "SAFE_CAST(CAST({column} AS STRING) AS BIGNUMERIC)"
+# Usage of a month that had been closed long before its invoice: the invoice's first day, which is read for as long as
+# that invoice may change; else the day of the usage.
+_DAY_BOOKED = """IF(FORMAT_DATE('%Y%m', DATE_ADD(DATE(usage_start_time), INTERVAL 1 MONTH)) < invoice.month,
+      CONCAT(SUBSTR(invoice.month, 1, 4), '-', SUBSTR(invoice.month, 5, 2), '-01'),
+      CAST(DATE(usage_start_time) AS STRING))"""
 _QUERY = """WITH line AS (
   SELECT
-    CAST(DATE(usage_start_time) AS STRING) AS usage_day,
+    {day} AS day_booked,
     invoice.month AS invoice_month,
     {grain},
     cost_type AS kind,
     currency AS code,
     {cost} AS amount,
     (SELECT SUM({credit}) FROM UNNEST(credits) AS credit) AS credited,
-    (SELECT COUNTIF({credit} IS NULL) FROM UNNEST(credits) AS credit) AS unusable_credits,
+    IFNULL((SELECT COUNTIF({credit} IS NULL) FROM UNNEST(credits) AS credit), 0) AS unusable_credits,
     usage_end_time AS used_until,
     LEAST(usage_end_time, export_time) AS known_until
   FROM `{table}`
@@ -55,7 +65,7 @@ _QUERY = """WITH line AS (
     AND (usage_start_time >= @since OR invoice.month >= @invoice)
 )
 SELECT
-  usage_day, invoice_month, {names}, kind, code,
+  day_booked, invoice_month, {names}, kind, code,
   CAST(ROUND(SUM(amount), 18) AS STRING) AS cost,
   CAST(ROUND(SUM(credited), 18) AS STRING) AS credit,
   UNIX_SECONDS(MAX(used_until)) AS used_until,
@@ -65,15 +75,17 @@ SELECT
   UNIX_SECONDS(MAX(MAX(IF(code != @currency, known_until, NULL))) OVER ()) AS newest_elsewhere,
   MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere
 FROM line
-GROUP BY usage_day, invoice_month, {names}, kind, code
-ORDER BY usage_day"""
+WHERE day_booked BETWEEN @first_day AND @last_day
+GROUP BY day_booked, invoice_month, {names}, kind, code
+ORDER BY day_booked"""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What was used on a UTC day by what is told apart. `cost` None: no amount of it was usable; `credit` None: none.
+    """What is booked on a UTC day on what is told apart. `cost` None: no amount of it was usable; `credit` None: none.
 
-    `until`: where usage ends, on that day. `invoice`: the month of the invoice, its first day.
+    `day`: of the usage; the first of the invoice's month where the usage is older than the month before that.
+    `until`: where usage ends, on that day. `invoice`: the first day of its month.
     """
 
     day: date
@@ -110,7 +122,7 @@ def columns_for(by: Collection[str], tags: Collection[str]) -> frozenset[str]:
 
 
 def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitioned: bool) -> str:
-    """The query; it has the parameters since, until, invoice, currency, loaded (if partitioned), run and tag_0, ..."""
+    """The query of the lines that are booked within a stretch of time, as `parameters_of` names it."""
     grain = {name: text for name, text in _GRAIN.items() if name in by}
     if "run" in by:
         grain["run"] = _LABEL.format(key="run")
@@ -118,6 +130,7 @@ def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitione
     names = {name: f"by_{name}" for name in grain}
     return _QUERY.format(
         table=table,
+        day=_DAY_BOOKED,
         grain=",\n    ".join(f"{text} AS {names[name]}" for name, text in grain.items()) or "'' AS by_nothing",
         names=", ".join(names.values()) or "by_nothing",
         cost=_AMOUNT.format(column="cost"),
@@ -126,10 +139,30 @@ def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitione
     )
 
 
+def parameters_of(
+    period: Period, currency: str, run_tag: str | None, tags: Sequence[str], *, partitioned: bool
+) -> dict[str, str | datetime]:
+    """The query's parameters. `run_tag` None: runs are not told apart."""
+    parameters: dict[str, str | datetime] = {
+        "since": period.start,
+        "until": period.end,
+        "invoice": f"{period.start:%Y%m}",
+        "first_day": period.start.date().isoformat(),
+        "last_day": (period.end - _MICROSECOND).date().isoformat(),
+        "currency": currency,
+    }
+    if partitioned:
+        # From the day of loading on, without an end: what is late is loaded late.
+        parameters["loaded"] = period.start - _LOAD_MARGIN
+    if run_tag is not None:
+        parameters["run"] = run_tag
+    return parameters | {f"tag_{place}": key for place, key in enumerate(tags)}
+
+
 def line_of(row: Row, tags: Sequence[str]) -> Line:
     """A row of the answer. Raises BadDataError if it is none."""
     try:
-        day = date.fromisoformat(row["usage_day"])
+        day = date.fromisoformat(row["day_booked"])
         invoice, cost, credit, until = row["invoice_month"], row["cost"], row["credit"], row["used_until"]
         if not _INVOICE.fullmatch(invoice):
             raise BadDataError("the export names an invoice by something that is no month")
@@ -148,7 +181,7 @@ def line_of(row: Row, tags: Sequence[str]) -> Line:
             credit=None if credit is None else parse_amount(credit),
             until=_within_day(day, until),
         )
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except _UNLIKE as error:
         raise _unlike(error) from error
 
 
@@ -162,7 +195,7 @@ def overview_of(row: Row) -> Overview:
             elsewhere=row["elsewhere"] or "",
             newest_elsewhere=_instant(row["newest_elsewhere"]),
         )
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except _UNLIKE as error:
         raise _unlike(error) from error
 
 

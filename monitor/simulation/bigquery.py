@@ -218,7 +218,9 @@ class BigQueryService:
         job = self._job(call.groups[1])
         start = int(call.query.get("pageToken") or call.query.get("startIndex") or 0)
         asked = call.query.get("maxResults")
-        size = self.page_rows if asked is None else min(int(asked), self.page_rows)
+        return self._page(job, start, self.page_rows if asked is None else min(int(asked), self.page_rows))
+
+    def _page(self, job: _Job, start: int, size: int) -> Json:
         document = {
             "kind": "bigquery#getQueryResultsResponse",
             "schema": job.schema,

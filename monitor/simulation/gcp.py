@@ -1,7 +1,11 @@
-"""A Google Cloud on loopback: HTTP, a token for a key file, permissions, refusals on demand. APIs are added to it."""
+"""A Google Cloud on loopback: HTTP, a token for a key file, permissions, refusals on demand. APIs are added to it.
+
+Cloud Billing is there from the start, with one account.
+"""
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -18,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 PROJECT = "ml-billing"
+_CLIENT = f"monitor@{PROJECT}.iam.gserviceaccount.com"
 _TOKEN = "simulated-token"  # noqa: S105 - lets nobody in anywhere
 
 Json: TypeAlias = dict[str, Any]
@@ -67,9 +72,11 @@ class GoogleCloud:
     asked: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     token_error: str = ""
+    account_open: bool = True
 
     def __post_init__(self) -> None:
         self._routes: list[tuple[str, re.Pattern[str], Route]] = []
+        self.route("GET", r"/v1/billingAccounts/([^/]+)", self._billing_account)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -118,7 +125,7 @@ class GoogleCloud:
         split = urlsplit(target)
         if split.path == "/token":
             return self._token()
-        if authorization != f"Bearer {_TOKEN}":
+        if not _lets_in(authorization):
             raise RefusedError(401, "authError", "Invalid Credentials")
         for wanted, pattern, answer in self._routes:
             found = pattern.fullmatch(split.path)
@@ -130,6 +137,11 @@ class GoogleCloud:
                     raise refused
                 return answer(call)
         raise RefusedError(404, "notFound", f"no route {method} {split.path}")
+
+    def _billing_account(self, call: Call) -> Json:
+        self.need("billing.accounts.get", "The caller does not have permission")
+        (account,) = call.groups
+        return {"name": f"billingAccounts/{account}", "open": self.account_open, "displayName": "ML"}
 
     def _token(self) -> Json:
         if self.token_error:
@@ -145,10 +157,19 @@ class GoogleCloud:
             "project_id": PROJECT,
             "private_key_id": "simulated",
             "private_key": private.decode(),
-            "client_email": f"monitor@{PROJECT}.iam.gserviceaccount.com",
+            "client_email": _CLIENT,
             "client_id": "1",
             "token_uri": f"{self.url}/token",
         }
+
+
+def _lets_in(authorization: str) -> bool:
+    """Our token, or what the newer clients make of a key file by themselves: a JWT that names its account."""
+    kind, _, token = authorization.partition(" ")
+    if kind != "Bearer":
+        return False
+    payload = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004 - parts of a JWT
+    return token == _TOKEN or _CLIENT.encode() in base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
 
 
 def _read(body: bytes) -> Json:

@@ -19,8 +19,9 @@ from alarms.model import Period
 from alarms.money import EXACT
 from alarms.settings import Duration, StrictModel
 from monitor.clients.bigquery import BigQuery, Row, Table
-from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, query_of
+from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, parameters_of, query_of
 from monitor.clients.gcp import Session
+from monitor.clients.gcp_billing import account_text
 from monitor.clients.gcp_keys import BillingAccount, Dollars, LabelKey, ProjectId, Size, TableName, billing_account_in
 from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
 from monitor.clients.table_marks import TableMarks
@@ -32,11 +33,9 @@ from monitor.ports import BillingSource
 
 DEADLINE_S = 60.0
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
-# An invoice's month starts at midnight in US Pacific time: 07:00 or 08:00 UTC. By the later one the month before is
-# read for an hour longer than it need be.
-_PACIFIC = timedelta(hours=8)
-# A row is loaded after its usage. Clocks may differ, not by days.
-_LOAD_MARGIN = timedelta(days=3)
+# An invoice's month ends at midnight in US Pacific time, 07:00 or 08:00 UTC; Google closes it within about five working
+# days.
+_CLOSED_AFTER = timedelta(days=9, hours=8)
 # Ours ended so long before the newest data in another currency: the bill is in that one now.
 _CURRENCY_ENDED = timedelta(days=1)
 # More rows at once take too much memory; they come in parts, each all of some days.
@@ -65,6 +64,7 @@ class Settings(StrictModel):
     late_after: Duration = timedelta(hours=36)
     stale_after: Duration = timedelta(hours=48)
     backfill: Annotated[Duration, Field(le=timedelta(days=3660))] = timedelta(days=400)
+    billing_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")] = "https://cloudbilling.googleapis.com"
     max_bytes_per_query: Size = 200 * 1024**3
     max_cost_per_month: Dollars = Decimal(10)
 
@@ -112,7 +112,7 @@ class GcpBillingExport:
     def windows(
         self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None
     ) -> Sequence[Window]:
-        """From the first day of the invoice month before this one until now; then, once, all that is further back.
+        """From the first day of the month before the oldest open invoice until now; then, once, what is further back.
 
         That is one query: rows may be loaded long after their usage, so months that are read one by one would each
         have to look through all the later ones again.
@@ -140,7 +140,7 @@ class GcpBillingExport:
         table = self._described(reader)
         if (known := self._marks.unchanged(window.meters, table, self._at)) is not None:
             return Batch((), {}, known, use=reader.use)
-        query, parameters = self._query(window, table)
+        query, parameters = self._query(window.period, table)
         self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
         rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
         first = next(rows, None)
@@ -206,23 +206,11 @@ class GcpBillingExport:
                 known, until = costs.get((one, line.day), (_ZERO, line.until))
                 costs[one, line.day] = EXACT.add(known, amount), max(until, line.until)
 
-    def _query(self, window: Window, table: Table) -> tuple[str, dict[str, str | datetime]]:
-        """Everything of the window, and of the invoices that the running window is of, whenever it was used."""
+    def _query(self, period: Period, table: Table) -> tuple[str, dict[str, str | datetime]]:
         settings = self._settings
-        since = window.period.start
-        parameters: dict[str, str | datetime] = {
-            "since": since,
-            "until": window.period.end,
-            "invoice": f"{since:%Y%m}" if self._is_running(window) else "999912",
-            "currency": settings.currency,
-        }
-        if table.partitioned:
-            # From the day of loading on, without an end: what is late is loaded late.
-            parameters["loaded"] = since - _LOAD_MARGIN
-        if "run" in settings.by:
-            parameters["run"] = settings.run_tag
-        parameters |= {f"tag_{place}": key for place, key in enumerate(settings.tags)}
-        return query_of(settings.table, settings.by, settings.tags, partitioned=table.partitioned), parameters
+        query = query_of(settings.table, settings.by, settings.tags, partitioned=table.partitioned)
+        run_tag = settings.run_tag if "run" in settings.by else None
+        return query, parameters_of(period, settings.currency, run_tag, settings.tags, partitioned=table.partitioned)
 
     def _described(self, reader: BigQuery) -> Table:
         table = reader.describe()
@@ -255,28 +243,27 @@ class GcpBillingExport:
         now = SystemClock().now()
         reader = self._reader()
         table = self._described(reader)
-        query, parameters = self._query(Window(Period(_running_since(now), now + _DAY)), table)
+        query, parameters = self._query(Period(_running_since(now), now + _SECOND), table)
         billed = billed_for(reader.estimate(query, parameters, table.location))
         changed = "" if table.modified is None else f", last changed {to_text(table.modified)}"
         return (
             f"the export of {self._settings.bill.removeprefix('gcp/')} in {table.location}{changed}; "
-            f"a read costs {price_of(billed):.4f} USD ({size_text(billed)})"
+            f"a read costs {price_of(billed):.4f} USD ({size_text(billed)}); {self._account_text()}"
         )
+
+    def _account_text(self) -> str:
+        account = self._settings.billing_account or billing_account_in(self._settings.table)
+        if account is None:
+            return "the table's name says no billing account"
+        return account_text(self._session, account, self._settings.billing_endpoint, self._project)
 
 
 def _running_since(now: datetime) -> datetime:
-    """The first day (UTC) of the month before that of the invoice which is open now."""
-    return month_of(month_of(now - _PACIFIC).start - _SECOND).start
+    """The first day (UTC) of the month before that of the oldest invoice which may still change."""
+    return month_of(month_of(now - _CLOSED_AFTER).start - _SECOND).start
 
 
 def _charges(costs: _Costs, span: Period) -> tuple[tuple[Charge, ...], dict[Series, Period]]:
-    """What was booked, and from where to where it is all there is of its series.
-
-    That is `span`, and more of a series that is on an open invoice for usage before it: those come whole.
-    """
-    charges = []
-    since: dict[Series, datetime] = {}
-    for (series, day), (cost, until) in costs.items():
-        charges.append(Charge(series, Period(midnight(day), until), cost))
-        since[series] = min(since.get(series, span.start), midnight(day))
-    return tuple(charges), {series: Period(start, span.end) for series, start in since.items()}
+    """What was booked, and that it is all there is of its series in this span."""
+    charges = (Charge(series, Period(midnight(day), until), cost) for (series, day), (cost, until) in costs.items())
+    return tuple(charges), {series: span for series, _ in costs}
