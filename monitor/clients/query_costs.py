@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
-from alarms.money import EXACT, plain
+from alarms.money import DISPLAY, EXACT, plain
 from monitor.errors import PermanentError
 from monitor.model import MeterReading
 
@@ -15,6 +15,7 @@ from monitor.model import MeterReading
 USD_PER_TIB = Decimal("6.25")
 LEAST_BILLED = 10 * 1024**2
 _MIB, _GIB, _TIB = 1024**2, Decimal(1024**3), Decimal(1024**4)
+_PLACES = Decimal(1).scaleb(-12)
 _KEY = "cost"
 _ZERO = Decimal(0)
 
@@ -57,8 +58,8 @@ class QueryCosts:
 
 
 def price_of(billed: int) -> Decimal:
-    """Dollars for so many whole MB billed, exactly."""
-    return EXACT.divide(EXACT.multiply(Decimal(billed), USD_PER_TIB), _TIB)
+    """Dollars for so many bytes billed, to the next millionth of a millionth."""
+    return DISPLAY.divide(DISPLAY.multiply(Decimal(billed), USD_PER_TIB), _TIB).quantize(_PLACES, ROUND_CEILING)
 
 
 def billed_for(read: int) -> int:
