@@ -36,6 +36,8 @@ _QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 _OURS_TO_RETRY = frozenset({"backendError", "internalError", "badGateway", *_THROTTLED})
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
 _LATER = (_TOO_MANY, 503)
+# gRPC's UNAVAILABLE and DEADLINE_EXCEEDED: of a connection, not of a server.
+_UNHEARD = (503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,11 @@ class Session:
             self._made[0].close()
 
     def _make(self) -> tuple[Any, Any]:
-        try:
-            import google.auth
-            import google.auth.transport.requests
+        import google.auth.transport.requests
 
-            from monitor.clients.gcp_answers import bounded
-        except ImportError as error:
-            raise MissingExtraError(
-                "the packages of Google Cloud are not installed: pip install 'cloud-budget-monitor[gcp]'"
-            ) from error
-        credentials, _ = google.auth.default(scopes=list(SCOPES))
+        from monitor.clients.gcp_answers import bounded
+
+        credentials = default_credentials()
         transport: Any = google.auth.transport.requests
         session = transport.AuthorizedSession(credentials)
         for scheme in ("https://", "http://"):
@@ -93,6 +90,20 @@ class Session:
 
     def _count(self) -> None:
         self.calls += 1
+
+
+def credentials_of(doing: Doing) -> Any:
+    """The default credentials, for a client that keeps its own connection. Raises OutsideError."""
+    with translated(doing):
+        return default_credentials()
+
+
+def default_credentials() -> Any:
+    """As google-auth finds them, and raises if it does not."""
+    import google.auth
+
+    credentials, _ = google.auth.default(scopes=list(SCOPES))
+    return credentials
 
 
 def retry(seconds: float) -> Any:
@@ -193,6 +204,8 @@ def _refused(error: Any, doing: Doing) -> OutsideError:
     said = f"{doing.service} answered {' '.join(filter(None, (str(status or ''), reason)))} to {doing.what}"
     passing = reason in _QUOTA or reason in _THROTTLED or status in _LATER or status >= _SERVER
     if reason not in _NOT_ENABLED | _NO_BILLING and passing:
+        if reason == "" and getattr(error, "grpc_status_code", None) is not None and status in _UNHEARD:
+            return UnreachableError(f"{doing.service} could not be reached, or did not answer {doing.what} in time")
         advice = "" if status >= _SERVER and status not in _LATER else ": too many requests, or overloaded"
         if reason in _QUOTA:
             advice = f": a quota of project {doing.project} is used up, raise it under IAM & Admin, Quotas"

@@ -70,6 +70,13 @@ def _dollars(value: Any) -> Decimal:
     return amount
 
 
+def _subscription(name: str) -> str:
+    if not re.fullmatch(rf"projects/{_PROJECT}/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{{2,254}}", name, re.ASCII):
+        raise ValueError('expected "projects/PROJECT/subscriptions/NAME"')
+    return name
+
+
+SubscriptionName = Annotated[str, AfterValidator(_subscription)]
 TableName = Annotated[str, AfterValidator(_table)]
 ProjectId = Annotated[str, AfterValidator(_project)]
 BillingAccount = Annotated[str, AfterValidator(_account)]

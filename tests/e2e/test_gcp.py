@@ -103,19 +103,22 @@ def test_once_gives_the_right_figures_and_spend_tells_them_apart(stage: Stage, p
     report = process.json("once", "--as-of", "2026-11-03T12:00:00Z")
     (source,) = report["sources"]
     assert (source["ok"], source["rejected"], source["error"]) == (True, 0, None)
-    assert {transition["budget"] for transition in report["transitions"]} <= {"training"}
+    # Gross: 700.25 + 120 + 9.75 + 2 in November.
+    assert [(one["budget"], one["at"], one["to"]) for one in report["transitions"]] == [("training", "80%", "FIRING")]
+    totals = process.json("spend", "--since", "2026-10-01", "--until", "2026-12-01")["totals"]
+    assert [(total["billed"], total["credits"], total["net"]) for total in totals] == [("872", "-150.25", "721.75")]
     assert process.spend("service") == {
-        "Compute Engine": Decimal("700.25") - Decimal("150.25") + 42,
+        "Compute Engine": Decimal("700.25") + 42,
         "Cloud Storage": Decimal(120),
         "Invoice": Decimal("9.75"),
     }
-    assert process.spend("run") == {"r1": Decimal("592"), "(untagged)": Decimal("129.75")}
-    assert process.spend("account") == {"train": Decimal("712"), "(unattributed)": Decimal("9.75")}
-    assert process.spend("tag:team") == {"ml": Decimal(550), "(untagged)": Decimal("171.75")}
+    assert process.spend("run") == {"r1": Decimal("742.25"), "(untagged)": Decimal("129.75")}
+    assert process.spend("account") == {"train": Decimal("862.25"), "(unattributed)": Decimal("9.75")}
+    assert process.spend("tag:team") == {"ml": Decimal("700.25"), "(untagged)": Decimal("171.75")}
     assert process.spend("day") == {
         "2026-10-31": Decimal(40),
         "2026-11-01": Decimal(2),
-        "2026-11-02": Decimal(550),
+        "2026-11-02": Decimal("700.25"),
         "2026-11-03": Decimal("129.75"),
     }
 
