@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from monitor.simulation.pubsub import PubSub
 from monitor.simulation.slack import SlackServer
-from tests.fakes.gcp_stage import TABLE, Stage, line, stage_of
+from tests.fakes.gcp_stage import TABLE, Stage, at, line, stage_of
 
 CONFIG = f"""
 [[sources]]
@@ -54,7 +55,7 @@ class Process:
     def __init__(self, directory: Path, slack: SlackServer) -> None:
         self.config = directory / "config.toml"
         self.write()
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MONITOR_"))},
             "SLACK_WEBHOOK": slack.url,
             "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -67,7 +68,7 @@ class Process:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "monitor", "--config", str(self.config), *arguments]
-        return subprocess.run(command, env=self._environment, text=True, capture_output=True, timeout=60, check=False)
+        return subprocess.run(command, env=self.environment, text=True, capture_output=True, timeout=60, check=False)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         done = self.run(*arguments, "--json")
@@ -141,6 +142,29 @@ def test_a_run_that_goes_over_is_told_and_a_failure_lowers_nothing(stage: Stage,
     stage.cloud.denied = set()
     process.json("once", "--as-of", "2026-11-02T16:00:00Z")
     assert process.spend("run") == {"r1": Decimal(1005)}
+
+
+def test_messages_of_a_budget_are_another_view_of_the_bill_and_never_added(stage: Stage, process: Process) -> None:
+    name = "projects/bill-proj/subscriptions/budget"
+    with PubSub(name) as topic:
+        process.environment |= topic.environment
+        live = ["[[sources]]", 'name = "live"', 'type = "gcp_budget_messages"', f'subscription = "{name}"']
+        process.write(more="\n".join([*live, 'billing_account = "0123AB-4567CD-89EF01"']))
+        stage.load(line("11-02T00", "700"))
+        topic.tell(at("11-02T10"), 850.25, at("11-01T07"))
+        report = process.json("once", "--as-of", "2026-11-02T12:00:00Z")
+        assert [(one["budget"], one["at"]) for one in report["transitions"]] == [("training", "80%")]
+        assert spend_at(process, "2026-11-02T12:01:00Z") == "850.25"
+        stage.load(line("11-02T08", "200"))
+        process.json("once", "--as-of", "2026-11-02T18:00:00Z")
+        assert spend_at(process, "2026-11-02T18:01:00Z") == "900"
+        assert topic.held == {}
+
+
+def spend_at(process: Process, as_of: str) -> str:
+    budgets = process.json("status", "--as-of", as_of)["budgets"]
+    (spend,) = [budget["spend"] for budget in budgets if budget["name"] == "training"]
+    return str(spend)
 
 
 def test_check_config_live_tries_it(stage: Stage, process: Process) -> None:
