@@ -9,7 +9,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from alarms.money import parse_amount
+from monitor.billing_months import BillingMonths
 
+# Invoices and budgets of Google go by the clocks of California.
+BILLING_MONTHS = BillingMonths(zone="America/Los_Angeles")
 _ACCOUNT = re.compile(r"[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}", re.ASCII)
 _EXPORT = re.compile(r"gcp_billing_export_(?:resource_)?v1_([0-9A-F]{6})_([0-9A-F]{6})_([0-9A-F]{6})", re.ASCII)
 _PROJECT = r"[a-z][a-z0-9.:-]{1,100}"

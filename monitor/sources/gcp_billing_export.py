@@ -18,11 +18,21 @@ from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.money import EXACT
 from alarms.settings import Duration, StrictModel
+from monitor.billing_months import BillingMonths
 from monitor.clients.bigquery import BigQuery, Row, Table
 from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, parameters_of, query_of
 from monitor.clients.gcp import Session
 from monitor.clients.gcp_billing import account_text
-from monitor.clients.gcp_keys import BillingAccount, Dollars, LabelKey, ProjectId, Size, TableName, billing_account_in
+from monitor.clients.gcp_keys import (
+    BILLING_MONTHS,
+    BillingAccount,
+    Dollars,
+    LabelKey,
+    ProjectId,
+    Size,
+    TableName,
+    billing_account_in,
+)
 from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
 from monitor.clients.table_marks import TableMarks
 from monitor.clock import SystemClock, to_text
@@ -72,6 +82,11 @@ class Settings(StrictModel):
     def bill(self) -> str:
         """Whose bill this is: two sources with the same are two views of it, never to be added up."""
         return f"gcp/{self.billing_account or billing_account_in(self.table) or self.table}"
+
+    @property
+    def billing_months(self) -> BillingMonths:
+        """The months of the invoices, for budgets that follow them."""
+        return BILLING_MONTHS
 
 
 def create(settings: Settings) -> BillingSource:

@@ -20,7 +20,8 @@ from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain
 from alarms.settings import Duration, StrictModel
-from monitor.clients.gcp_keys import BillingAccount, SubscriptionName
+from monitor.billing_months import BillingMonths
+from monitor.clients.gcp_keys import BILLING_MONTHS, BillingAccount, SubscriptionName
 from monitor.clients.pubsub import Message, Subscription
 from monitor.clock import from_text, to_text
 from monitor.errors import PermanentError
@@ -31,7 +32,7 @@ from monitor.ports import BillingSource
 DEADLINE_S = 60.0
 _SECOND = timedelta(seconds=1)
 # Budgets count in US Pacific time: their month starts at 07:00 or 08:00 UTC.
-_ZONE, _PACIFIC = ZoneInfo("America/Los_Angeles"), timedelta(hours=8)
+_ZONE, _PACIFIC = ZoneInfo(BILLING_MONTHS.zone), timedelta(hours=8)
 # A month, and its last messages: what began earlier is the interval of a quarter or a year.
 _LONGEST = timedelta(days=40)
 _ZERO = Decimal(0)
@@ -57,6 +58,11 @@ class Settings(StrictModel):
     def bill(self) -> str:
         """Whose bill this is: two sources with the same are two views of it, never to be added up."""
         return f"gcp/{self.billing_account}"
+
+    @property
+    def billing_months(self) -> BillingMonths:
+        """The months of the invoices, for budgets that follow them."""
+        return BILLING_MONTHS
 
 
 def create(settings: Settings) -> BillingSource:

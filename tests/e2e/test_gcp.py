@@ -161,6 +161,25 @@ def test_messages_of_a_budget_are_another_view_of_the_bill_and_never_added(stage
         assert topic.held == {}
 
 
+def test_a_budget_that_follows_the_invoice_counts_what_is_on_it(stage: Stage, process: Process) -> None:
+    budget = process.config.read_text().replace('name = "r1"', 'name = "invoice"\ncalendar = "billing"')
+    process.config.write_text(budget.replace('scope = { run = ["r1"] }', ""))
+    stage.load(
+        line("11-02T00", "100"),
+        # On the 1st (UTC), but October's in California; October's, but invoiced in November; of July, corrected now.
+        line("11-01T03", "1000"),
+        line("10-30T10", "0.5", invoice="202611", exported_at="11-02T00"),
+        line("07-15T00", "-2", invoice="202611", exported_at="11-02T00"),
+    )
+    process.json("once", "--as-of", "2026-11-03T12:00:00Z")
+    status = process.json("status", "--as-of", "2026-11-03T12:01:00Z")
+    found = {one["name"]: (one["period"]["start"], one["spend"]) for one in status["budgets"]}
+    assert found == {
+        "invoice": ("2026-11-01T07:00:00Z", "98.5"),
+        "training": ("2026-11-01T00:00:00Z", "1098"),
+    }
+
+
 def spend_at(process: Process, as_of: str) -> str:
     budgets = process.json("status", "--as-of", as_of)["budgets"]
     (spend,) = [budget["spend"] for budget in budgets if budget["name"] == "training"]
