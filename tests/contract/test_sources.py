@@ -19,7 +19,15 @@ from monitor.ports import BillingSource, SourceDefaults
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 # What a source needs beside its name before it can be made; nothing is connected to.
-NEEDED: dict[str, dict[str, Any]] = {"aws_cloudwatch": {}, "aws_cost_explorer": {}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "aws_cloudwatch": {},
+    "aws_cost_explorer": {},
+    "gcp_budget_messages": {
+        "subscription": "projects/proj/subscriptions/budget",
+        "billing_account": "0123AB-4567CD-89EF01",
+    },
+    "gcp_billing_export": {"table": "proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"},
+}
 
 sources = pytest.mark.parametrize("name", registry.names())
 

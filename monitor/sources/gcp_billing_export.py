@@ -1,0 +1,284 @@
+"""GCP bills as Cloud Billing exports them to BigQuery: the standard or the detailed usage cost table.
+
+Rows are added up by UTC day of their usage and by what they belong to; credits stay apart. Each read is a query that
+was estimated first and is never billed for more than it may cost; while the table has not changed there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+
+from alarms.clients.deadline import within
+from alarms.model import Period
+from alarms.money import EXACT
+from alarms.settings import Duration, StrictModel
+from monitor.billing_months import BillingMonths
+from monitor.clients.bigquery import BigQuery, Row, Table
+from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, parameters_of, query_of
+from monitor.clients.gcp import Session
+from monitor.clients.gcp_billing import account_text
+from monitor.clients.gcp_keys import (
+    BILLING_MONTHS,
+    BillingAccount,
+    Dollars,
+    LabelKey,
+    ProjectId,
+    Size,
+    TableName,
+    billing_account_in,
+)
+from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
+from monitor.clients.table_marks import TableMarks
+from monitor.clock import SystemClock, to_text
+from monitor.errors import PermanentError
+from monitor.model import CREDIT, Batch, Charge, MeterReading, Series, Window
+from monitor.period import midnight, month_of
+from monitor.ports import BillingSource
+
+DEADLINE_S = 60.0
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+# An invoice's month ends at midnight in US Pacific time, 07:00 or 08:00 UTC; Google closes it within about five working
+# days.
+_CLOSED_AFTER = timedelta(days=9, hours=8)
+# Ours ended so long before the newest data in another currency: the bill is in that one now.
+_CURRENCY_ENDED = timedelta(days=1)
+# More rows at once take too much memory; they come in parts, each all of some days.
+_MOST_ROWS = 100_000
+_ZERO = Decimal(0)
+
+Detail: TypeAlias = Literal["account", "service", "region", "run"]
+
+
+class Settings(StrictModel):
+    """`[[sources]]` with `type = "gcp_billing_export"`."""
+
+    # Google: "at regular intervals", without a guarantee; services report within hours to a day.
+    published_every: ClassVar[timedelta] = timedelta(hours=6)
+
+    name: Annotated[str, Field(min_length=1)]
+    type: Literal["gcp_billing_export"] = "gcp_billing_export"
+    table: TableName
+    project: ProjectId | None = None
+    billing_account: BillingAccount | None = None
+    every: Duration = timedelta(hours=1)
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    by: list[Detail] = Field(default=["account", "service", "run"])
+    run_tag: LabelKey = "training-run"
+    tags: list[LabelKey] = Field(default_factory=list, max_length=20)
+    late_after: Duration = timedelta(hours=36)
+    stale_after: Duration = timedelta(hours=48)
+    backfill: Annotated[Duration, Field(le=timedelta(days=3660))] = timedelta(days=400)
+    billing_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")] = "https://cloudbilling.googleapis.com"
+    max_bytes_per_query: Size = 200 * 1024**3
+    max_cost_per_month: Dollars = Decimal(10)
+
+    @property
+    def bill(self) -> str:
+        """Whose bill this is: two sources with the same are two views of it, never to be added up."""
+        return f"gcp/{self.billing_account or billing_account_in(self.table) or self.table}"
+
+    @property
+    def billing_months(self) -> BillingMonths:
+        """The months of the invoices, for budgets that follow them."""
+        return BILLING_MONTHS
+
+
+def create(settings: Settings) -> BillingSource:
+    """The source with these settings; nothing is connected to yet."""
+    return GcpBillingExport(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is left of a query's rows, which come by day. `since`: from where on nothing of them is booked yet."""
+
+    reader: BigQuery
+    rows: Iterator[Row]
+    first: Row
+    since: datetime
+    marks: Mapping[str, MeterReading]
+
+
+# What each series cost on each day, and where on that day its usage ends.
+_Costs: TypeAlias = dict[tuple[Series, date], tuple[Decimal, datetime]]
+
+
+class GcpBillingExport:
+    """Reads the table. What is more than `most` rows comes in parts, each all of some days."""
+
+    def __init__(self, settings: Settings, most: int = _MOST_ROWS) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._most = most
+        self._session = Session()
+        self._project = settings.project or settings.table.partition(".")[0]
+        self._columns = columns_for(settings.by, settings.tags)
+        self._costs = QueryCosts(settings.max_bytes_per_query, settings.max_cost_per_month)
+        way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, sorted(settings.tags))
+        self._marks = TableMarks(way)
+        self._now: datetime | None = None
+
+    def windows(
+        self, now: datetime, meters: dict[str, MeterReading], filled_since: datetime | None
+    ) -> Sequence[Window]:
+        """From the first day of the month before the oldest open invoice until now; then, once, what is further back.
+
+        That is one query: rows may be loaded long after their usage, so months that are read one by one would each
+        have to look through all the later ones again.
+        """
+        self._now = now
+        self._costs.recall(meters)
+        start = _running_since(now)
+        running = Window(Period(start, now + _SECOND), meters)
+        oldest, known = month_of(now - self._settings.backfill).start, min(filled_since or start, start)
+        return [running, Window(Period(oldest, known))] if oldest < known else [running]
+
+    def fetch(self, window: Window) -> Batch:
+        """Read one window. Raises OutsideError as the port says."""
+        return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
+
+    def probe(self) -> str:
+        """Look at the table and estimate a read; nothing is billed."""
+        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
+
+    def _fetch(self, window: Window) -> Batch:
+        if isinstance(window.part, _Rest):
+            window.part.reader.go_on()
+            return self._next_part(window, window.part)
+        reader = self._reader()
+        table = self._described(reader)
+        if (known := self._marks.unchanged(window.meters, table, self._at)) is not None:
+            return Batch((), {}, known, use=reader.use)
+        query, parameters = self._query(window.period, table)
+        self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
+        rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        first = next(rows, None)
+        cost = self._costs.count(reader.use.cost_usd, self._at)
+        if first is None:
+            # Missing is missing: what is stored stays, and the table is looked through again next time.
+            return Batch((), {}, None, meters=cost, use=reader.use)
+        overview = overview_of(first)
+        self._check_currency(overview)
+        marks = cost
+        if self._is_running(window) and overview.newest is not None and not overview.unusable:
+            marks = cost | self._marks.after(table, overview.newest, self._at)
+        # Of what was before the first line that is there, nothing is said: the table may have been made anew.
+        since = max(window.period.start, midnight(line_of(first, self._settings.tags).day))
+        return self._next_part(window, _Rest(reader, rows, first, since, marks))
+
+    def _next_part(self, window: Window, rest: _Rest) -> Batch:
+        """As many days as have about `most` rows, one at least; all that is left if that is fewer."""
+        overview = overview_of(rest.first)
+        costs: _Costs = {}
+        row: Row | None = rest.first
+        count, booked = 0, window.period.start.date()
+        while row is not None:
+            line = line_of(row, self._settings.tags)
+            if count >= self._most and line.day > booked:
+                break
+            count, booked = count + 1, max(booked, line.day)
+            if line.currency == self._settings.currency:
+                self._add(line, costs)
+            row = next(rest.rows, None)
+        span = Period(rest.since, window.period.end if row is None else midnight(booked + _DAY))
+        charges, replaces = _charges(costs, span)
+        unusable = overview.unusable
+        batch = Batch(
+            charges,
+            replaces,
+            overview.newest,
+            # What is only known in part must not withdraw anything.
+            whole=None if unusable else span,
+            rejected=unusable,
+            missing=(f"{unusable} unusable line{'s' * (unusable > 1)} of the export",) if unusable else (),
+            use=rest.reader.use,
+        )
+        if row is None:
+            return replace(batch, meters=rest.marks)
+        return replace(batch, missing=(), rest=replace(window, part=replace(rest, first=row, since=span.end)))
+
+    def _add(self, line: Line, costs: _Costs) -> None:
+        month = line.day.replace(day=1)
+        series = Series(
+            self.name,
+            line.currency,
+            line.account,
+            line.service,
+            line.region,
+            line.run,
+            line.tags,
+            line.category,
+            "" if line.invoice == month else line.invoice.isoformat(),
+        )
+        for one, amount in ((series, line.cost), (replace(series, charge_category=CREDIT), line.credit)):
+            if amount is not None:
+                known, until = costs.get((one, line.day), (_ZERO, line.until))
+                costs[one, line.day] = EXACT.add(known, amount), max(until, line.until)
+
+    def _query(self, period: Period, table: Table) -> tuple[str, dict[str, str | datetime]]:
+        settings = self._settings
+        query = query_of(settings.table, settings.by, settings.tags, partitioned=table.partitioned)
+        run_tag = settings.run_tag if "run" in settings.by else None
+        return query, parameters_of(period, settings.currency, run_tag, settings.tags, partitioned=table.partitioned)
+
+    def _described(self, reader: BigQuery) -> Table:
+        table = reader.describe()
+        lacks = sorted(self._columns - table.columns)
+        if lacks:
+            raise PermanentError(
+                f"the table {self._settings.table} is no Cloud Billing export: it lacks the columns {', '.join(lacks)}"
+            )
+        return table
+
+    def _is_running(self, window: Window) -> bool:
+        return window.period.end > self._at
+
+    def _check_currency(self, overview: Overview) -> None:
+        ours, theirs = overview.newest, overview.newest_elsewhere
+        if overview.elsewhere and (ours is None or (theirs is not None and theirs - ours > _CURRENCY_ENDED)):
+            raise PermanentError(
+                f"the export is in {overview.elsewhere}, but source {self.name} is set to {self._settings.currency}: "
+                "change its currency"
+            )
+
+    @property
+    def _at(self) -> datetime:
+        return self._now or SystemClock().now()
+
+    def _reader(self) -> BigQuery:
+        return BigQuery(self._session, self._settings.table, self._project, seconds=DEADLINE_S)
+
+    def _probe(self) -> str:
+        now = SystemClock().now()
+        reader = self._reader()
+        table = self._described(reader)
+        query, parameters = self._query(Period(_running_since(now), now + _SECOND), table)
+        billed = billed_for(reader.estimate(query, parameters, table.location))
+        changed = "" if table.modified is None else f", last changed {to_text(table.modified)}"
+        return (
+            f"the export of {self._settings.bill.removeprefix('gcp/')} in {table.location}{changed}; "
+            f"a read costs {price_of(billed):.4f} USD ({size_text(billed)}); {self._account_text()}"
+        )
+
+    def _account_text(self) -> str:
+        account = self._settings.billing_account or billing_account_in(self._settings.table)
+        if account is None:
+            return "the table's name says no billing account"
+        return account_text(self._session, account, self._settings.billing_endpoint, self._project)
+
+
+def _running_since(now: datetime) -> datetime:
+    """The first day (UTC) of the month before that of the oldest invoice which may still change."""
+    return month_of(month_of(now - _CLOSED_AFTER).start - _SECOND).start
+
+
+def _charges(costs: _Costs, span: Period) -> tuple[tuple[Charge, ...], dict[Series, Period]]:
+    """What was booked, and that it is all there is of its series in this span."""
+    charges = (Charge(series, Period(midnight(day), until), cost) for (series, day), (cost, until) in costs.items())
+    return tuple(charges), {series: span for series, _ in costs}
