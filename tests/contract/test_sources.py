@@ -19,7 +19,11 @@ from monitor.ports import BillingSource, SourceDefaults
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 # What a source needs beside its name before it can be made; nothing is connected to.
-NEEDED: dict[str, dict[str, Any]] = {"aws_cloudwatch": {}, "aws_cost_explorer": {}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "aws_cloudwatch": {},
+    "aws_cost_explorer": {},
+    "azure_cost": {"scope": "/subscriptions/00000000-0000-0000-0000-000000000000"},
+}
 
 sources = pytest.mark.parametrize("name", registry.names())
 

@@ -398,7 +398,6 @@ NOT_YET = [
         '[[sources]]\nname = "g"\ntype = "gcp_billing_export" # HERE\ntable = "t"\n[[receivers]]',
         "sources[1].type",
     ),
-    ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
     *((BUDGET, f"{BUDGET}\n{key} = true # HERE", f"budgets[0].{key}") for key in ("native", "manage")),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
 ]
