@@ -22,6 +22,7 @@ NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 NEEDED: dict[str, dict[str, Any]] = {
     "aws_cloudwatch": {},
     "aws_cost_explorer": {},
+    "azure_cost": {"scope": "/subscriptions/00000000-0000-0000-0000-000000000000"},
     "gcp_budget_messages": {
         "subscription": "projects/proj/subscriptions/budget",
         "billing_account": "0123AB-4567CD-89EF01",
