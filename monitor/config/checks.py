@@ -130,7 +130,7 @@ def _check_sources(report: Report, draft: Draft, sources: Sequence[Part]) -> Non
             f'write currency = "{in_scope[0].settings.currency}"',
         )
     if config.scope.run and covered and not any(getattr(part.settings, "run_tag", None) for part in covered):
-        report.error(
+        report.warn(
             (*loc, "scope", "run"),
             "nothing that this covers tells runs apart; set run_tag = … in a source that can, an aws_cost_explorer say",
         )
