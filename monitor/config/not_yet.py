@@ -9,7 +9,7 @@ from monitor.config.report import Report
 from monitor.config_lines import Loc
 
 TABLES = frozenset({"inventory"})
-SOURCE_TYPES = frozenset({"azure_cost"})
+SOURCE_TYPES: frozenset[str] = frozenset()
 RECEIVER_TYPES: frozenset[str] = frozenset()
 RECEIVER_KEYS: frozenset[str] = frozenset()
 PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})

@@ -396,7 +396,6 @@ def _line_of_the_edit(text: str, new: str, path: str) -> int:
 NOT_YET = [
     ("[monitor]", '[[inventory]] # HERE\nname = "x"\n[monitor]', "inventory"),
     ('poll = "5m"', 'database = "postgresql://db/x" # HERE', "monitor.database"),
-    ("[[receivers]]", '[[sources]]\nname = "g"\ntype = "azure_cost" # HERE\n[[receivers]]', "sources[1].type"),
     (BUDGET, f'{BUDGET}\ncost = "effective" # HERE', "budgets[0].cost"),
 ]
 

@@ -1,0 +1,148 @@
+"""Azure Resource Manager: credentials, clients, and what their errors mean. Types of the SDK stop here.
+
+Credentials are found as every Azure tool finds them (`DefaultAzureCredential`): `AZURE_*` variables, workload and
+managed identities, `az login`; `AZURE_AUTHORITY_HOST`, `REQUESTS_CA_BUNDLE` and `HTTPS_PROXY` are honoured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from alarms.errors import (
+    AccessError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+    UnreachableError,
+)
+from alarms.settings import StrictModel
+from monitor.clients.azure_refusals import login_refused
+
+if TYPE_CHECKING:
+    from azure.core import AzureClouds
+    from azure.mgmt.costmanagement import CostManagementClient
+
+# A query over a large scope may take its time; the whole call has a deadline of its own (`within`).
+_CONNECT_S, _READ_S, _PROCESS_S = 5, 30, 10
+_LOGIN_READ_S = 10
+_AGENT = "cloud-budget-monitor"
+_UNTRUSTED = (
+    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION",
+    "WRONG_VERSION_NUMBER",
+)  # fmt: skip
+
+
+def _https(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError('expected an https URL such as "https://management.example.com"')
+    return url.rstrip("/")
+
+
+class ArmSettings(StrictModel):
+    """Which cloud, and where it answers; for a source to inherit."""
+
+    cloud: Literal["public", "china", "government"] = "public"
+    endpoint_url: Annotated[str, AfterValidator(_https)] | None = None
+
+
+def make_client(settings: ArmSettings) -> CostManagementClient:
+    """A client of Cost Management that keeps to short timeouts, tries once, and follows no redirect.
+
+    With an `endpoint_url` of its own a cloud is a private one: nobody at Microsoft is asked whether its login is known.
+    Raises MissingExtraError without the packages, AccessError for variables that cannot work.
+    """
+    try:
+        from azure.identity import DefaultAzureCredential
+        from azure.mgmt.costmanagement import CostManagementClient
+    except ImportError as error:
+        raise MissingExtraError(
+            "azure-identity and azure-mgmt-costmanagement are not installed: pip install 'cloud-budget-monitor[azure]'"
+        ) from error
+    more: dict[str, Any] = {} if settings.endpoint_url is None else {"disable_instance_discovery": True}
+    try:
+        credential = DefaultAzureCredential(
+            authority=_authority(settings),
+            process_timeout=_PROCESS_S,
+            connection_timeout=_CONNECT_S,
+            read_timeout=_LOGIN_READ_S,
+            retry_total=1,
+            permit_redirects=False,
+            **more,
+        )
+    except ValueError as error:  # it may quote what it found in the environment
+        raise AccessError(
+            "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_AUTHORITY_HOST and AZURE_TOKEN_CREDENTIALS"
+        ) from error
+    return CostManagementClient(
+        credential,
+        base_url=settings.endpoint_url,
+        cloud_setting=_cloud(settings),
+        connection_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        retry_total=0,
+        permit_redirects=False,
+        user_agent=_AGENT,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Around calls of a client: what the SDK raises leaves as an OutsideError."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        yield
+    except AzureError as error:
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> OutsideError:
+    """What an error of the SDK means for whoever has to decide about another try. Refusals are read elsewhere."""
+    from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseTimeoutError
+
+    text, name = str(error), type(error).__name__
+    if any(reason in text for reason in _UNTRUSTED):
+        return AccessError(
+            "the server that answers for Azure cannot prove that it is Azure (its certificate or TLS version was "
+            "refused): check the endpoint and the proxy, or name the authority in REQUESTS_CA_BUNDLE"
+        )
+    if isinstance(error, ClientAuthenticationError):
+        return login_refused(text)
+    if "non-TLS" in text:
+        return PermanentError("the endpoint of Azure is not https; a token is never sent to it")
+    if isinstance(error, ServiceRequestError):
+        return UnreachableError(f"Azure could not be reached ({name}): check the network, the proxy and the endpoint")
+    if isinstance(error, ServiceResponseTimeoutError):
+        return UnreachableError(f"Azure did not answer within {_READ_S} s")
+    return TemporaryError(f"Azure gave no usable answer ({name})")
+
+
+def _authority(settings: ArmSettings) -> str | None:
+    """Who logs us in; None: whoever AZURE_AUTHORITY_HOST names, else the public cloud's."""
+    from azure.identity import AzureAuthorityHosts
+
+    if settings.cloud == "public" or os.environ.get("AZURE_AUTHORITY_HOST"):
+        return None
+    return AzureAuthorityHosts.AZURE_CHINA if settings.cloud == "china" else AzureAuthorityHosts.AZURE_GOVERNMENT
+
+
+def _cloud(settings: ArmSettings) -> AzureClouds:
+    from azure.core import AzureClouds
+
+    return {
+        "public": AzureClouds.AZURE_PUBLIC_CLOUD,
+        "china": AzureClouds.AZURE_CHINA_CLOUD,
+        "government": AzureClouds.AZURE_US_GOVERNMENT,
+    }[settings.cloud]

@@ -1,0 +1,153 @@
+"""Asks the Query API of Azure Cost Management: one question, all pages of its answer.
+
+The SDK's client sends, with its login; it does not follow `nextLink`. The next page is asked for at the same address
+with the `$skiptoken` of the link alone: wherever a link points, the token goes to nobody but the endpoint.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import MutableMapping
+from decimal import Decimal
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from alarms.clients import dates
+from alarms.errors import TemporaryError, UnreachableError
+from monitor.clients.azure import translated
+from monitor.clients.azure_query import Answer, Key, Page, Query, Row, definition, places_of, read_page, read_row
+from monitor.clients.azure_refusals import refused
+from monitor.errors import BadDataError
+from monitor.model import ApiUse
+
+# What Azure asks of a client that is not its portal, so that limits are counted by it.
+_HEADERS = {"ClientType": "cloud-budget-monitor"}
+_LARGEST = 32 * 1024 * 1024
+_LARGEST_REFUSAL = 64 * 1024
+_MOST_PAGES = 100
+_PAUSES_S = (0.5, 1.0)
+# Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
+_LONGEST_WAIT_S = 20.0
+
+# Pages that need not be asked for again.
+Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]
+
+
+class CostQueries:
+    """Asks through one client in one currency, for `seconds` in all; counts calls and unusable rows.
+
+    `kept`: what an earlier try has read before it was told to wait.
+    """
+
+    def __init__(self, client: Any, currency: str, *, seconds: float, kept: Kept) -> None:
+        self._client = client
+        self._currency = currency
+        self._give_up_at = time.monotonic() + seconds
+        self._kept = kept
+        self._calls = 0
+
+    @property
+    def use(self) -> ApiUse:
+        """Calls made so far; they cost nothing."""
+        return ApiUse(self._calls)
+
+    def ask(self, query: Query) -> Answer:
+        """All of an answer. Raises OutsideError; BadDataError for what is no answer to this."""
+        found: dict[Key, Decimal] = {}
+        rejected = 0
+        for page in self._pages(query):
+            places = places_of(page.columns, query)
+            for raw in page.rows:
+                row = read_row(raw, places, query)
+                if row is None:
+                    rejected += 1
+                    continue
+                key, cost = row
+                # The same row twice is a page that was served twice.
+                if found.setdefault(key, cost) != cost:
+                    raise BadDataError("Azure answered with two different costs of the same day and group")
+        rows = tuple(
+            Row(day, values, cost) for (currency, day, values), cost in found.items() if currency == self._currency
+        )
+        others = frozenset(currency for currency, _, _ in found) - {self._currency}
+        return Answer(rows, others, rejected)
+
+    def _pages(self, query: Query) -> list[Page]:
+        pages: list[Page] = []
+        tokens: set[str] = {""}
+        token = ""
+        while True:
+            page = self._kept.get((query, token)) or self._request(query, token)
+            self._kept[query, token] = page
+            pages.append(page)
+            token = page.token
+            if not token:
+                return pages
+            if token in tokens or len(pages) >= _MOST_PAGES:
+                raise BadDataError("Azure answered a query with pages without end")
+            tokens.add(token)
+
+    def _request(self, query: Query, token: str) -> Page:
+        """One page; what passes by itself soon is tried again."""
+        for pause in (*_PAUSES_S, None):
+            try:
+                return read_page(self._once(query, token))
+            except BadDataError:
+                raise
+            except TemporaryError as error:
+                wait = pause if error.retry_after is None else error.retry_after.total_seconds()
+                left = self._give_up_at - time.monotonic() - 1
+                if pause is None or wait is None or wait > min(left, _LONGEST_WAIT_S):
+                    raise
+                threading.Event().wait(wait)
+        raise AssertionError
+
+    def _once(self, query: Query, token: str) -> bytes | None:
+        """The text of one answer, None for 204."""
+        if time.monotonic() > self._give_up_at:
+            raise UnreachableError("Azure took too long to answer all queries of the costs")
+        self._calls += 1
+        body = _Body(query.scope)
+        with translated():
+            self._client.query.usage(
+                query.scope.strip("/"),
+                definition(query),
+                headers=_HEADERS,
+                params={"$skiptoken": quote(token, safe="")} if token else {},
+                stream=True,
+                raw_response_hook=body.take,
+            )
+        return body.content
+
+
+class _Body:
+    """Takes an answer from the SDK's pipeline as it comes, before anybody else reads it."""
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+        self.content: bytes | None = None
+
+    def take(self, response: Any) -> None:
+        """Read it to its end, with a limit. Raises OutsideError for what is no success."""
+        answer = response.http_response
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        dates.note(urlsplit(answer.request.url).netloc, headers.get("date"), cached="age" in headers)
+        if answer.status_code == 200:  # noqa: PLR2004 - HTTP
+            self.content = _bytes_of(answer, _LARGEST)
+        elif answer.status_code != 204:  # noqa: PLR2004 - HTTP
+            try:
+                said = _bytes_of(answer, _LARGEST_REFUSAL)
+            except TemporaryError:  # a refusal is a refusal, however long its explanation is
+                said = b""
+            raise refused(answer.status_code, headers, said, self._scope)
+
+
+def _bytes_of(answer: Any, limit: int) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > limit:
+            answer.close()
+            raise TemporaryError(f"Azure sent an answer of more than {limit // 2**20} MB, which is not read")
+    return bytes(body)

@@ -1,0 +1,190 @@
+"""The Query API of Azure Cost Management in words: what is asked, and how its answers are read. Pure.
+
+Amounts are read from the text of an answer, exactly: the SDK would make floats of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from alarms.money import DISPLAY
+from monitor.errors import BadDataError
+
+_LIMIT, _PLACES = Decimal(10) ** 15, Decimal(1).scaleb(-18)
+_MOST_PLACES = 18
+_COSTS = ("cost", "pretaxcost")
+_DAMAGED = "what answered the query was not Cost Management, or its answer is damaged"
+
+# (currency, day, values) of a row
+Key: TypeAlias = tuple[str, date, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What to group by: a dimension of Azure, or the key of a tag."""
+
+    name: str
+    is_tag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Costs of `scope` from the UTC day `first` to `last`, both included, grouped by two columns at most.
+
+    `charge_types`: of these alone. `daily`: by day, else the sum of all.
+    """
+
+    scope: str
+    first: date
+    last: date
+    grouping: tuple[Column, ...] = ()
+    charge_types: tuple[str, ...] = ()
+    daily: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cost of one combination of what was grouped by ("" for none), on one day (the first asked for, of a sum)."""
+
+    day: date
+    values: tuple[str, ...]
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows in the wanted currency; the other currencies that there were; how many rows were unusable."""
+
+    rows: tuple[Row, ...]
+    others: frozenset[str] = frozenset()
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as it came. `columns` in lower case; `token`: of the next page, "" if this is the last."""
+
+    columns: tuple[str, ...]
+    rows: list[Any]
+    token: str
+
+
+def definition(query: Query) -> dict[str, Any]:
+    """The body of a request. Days are named, not "month to date": that would be the month by Azure's clock."""
+    dataset: dict[str, Any] = {
+        "granularity": "Daily" if query.daily else "None",
+        "aggregation": {"totalCost": {"name": "Cost", "function": "Sum"}},
+        "grouping": [
+            {"type": "TagKey" if column.is_tag else "Dimension", "name": column.name} for column in query.grouping
+        ],
+    }
+    if query.charge_types:
+        wanted = {"name": "ChargeType", "operator": "In", "values": list(query.charge_types)}
+        dataset["filter"] = {"dimensions": wanted}
+    return {
+        "type": "ActualCost",
+        "timeframe": "Custom",
+        "timePeriod": {"from": f"{query.first}T00:00:00+00:00", "to": f"{query.last}T23:59:59+00:00"},
+        "dataset": dataset,
+    }
+
+
+def read_page(body: bytes | None) -> Page:
+    """A page from the text of an answer; None is the one without content. Raises BadDataError."""
+    if body is None:
+        return Page((), [], "")
+    try:
+        # Not a float in between; what JSON cannot hold (NaN) stays a text, which is no amount.
+        document = json.loads(body, parse_float=Decimal, parse_constant=str, object_pairs_hook=_once_each)
+        properties = document["properties"]
+        columns = tuple(column["name"].lower() for column in properties["columns"])
+        rows, link = properties["rows"], properties.get("nextLink")
+    except RecursionError:
+        raise BadDataError("Azure answered with JSON that is nested too deeply") from None
+    except _TwiceError:
+        raise BadDataError("Azure answered with JSON that has the same key twice in one object") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadDataError(_DAMAGED) from error
+    if not isinstance(rows, list) or not isinstance(link, str | None):
+        raise BadDataError(_DAMAGED)
+    return Page(columns, rows, _token_of(link) if link else "")
+
+
+def _token_of(link: str) -> str:
+    try:
+        query = parse_qsl(urlsplit(link).query)
+    except ValueError:
+        query = []
+    token = next((value for name, value in query if name.lower().lstrip("$") == "skiptoken"), "")
+    if not token:
+        raise BadDataError("Azure named a next page without saying which")
+    return token
+
+
+class _TwiceError(Exception):
+    """A key stands twice in one object."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise _TwiceError
+    return read
+
+
+def places_of(columns: tuple[str, ...], query: Query) -> Mapping[str, int]:
+    """Where what stands; the order is the server's."""
+    if not columns:
+        return {}
+    named = {"currency": "currency"} | ({"day": "usagedate"} if query.daily else {})
+    named["cost"] = next((name for name in _COSTS if name in columns), _COSTS[0])
+    named |= {f"group {place}": _column_of(column) for place, column in enumerate(query.grouping)}
+    lacking = [name for name in named.values() if columns.count(name) != 1]
+    if lacking:
+        raise BadDataError(f"Azure answered a query without the column {lacking[0]}, or with two of them")
+    return {what: columns.index(name) for what, name in named.items()} | {"width": len(columns)}
+
+
+def _column_of(column: Column) -> str:
+    return "tagvalue" if column.is_tag else column.name.lower()
+
+
+def read_row(raw: Any, places: Mapping[str, int], query: Query) -> tuple[Key, Decimal] | None:
+    """(currency, day, values), cost of a row; None if it is unusable. Raises BadDataError for another shape."""
+    if not isinstance(raw, list) or len(raw) != places.get("width"):
+        raise BadDataError("Azure answered a query with rows that do not fit their columns")
+    cost, currency = _amount(raw[places["cost"]]), raw[places["currency"]]
+    day = _day(raw[places["day"]]) if query.daily else query.first
+    values = tuple(raw[places[f"group {place}"]] or "" for place in range(len(query.grouping)))
+    if cost is None or day is None or not isinstance(currency, str) or not all(isinstance(v, str) for v in values):
+        return None
+    if not query.first <= day <= query.last:
+        raise BadDataError(f"Azure answered for {day}, a day that it was not asked for")
+    return (currency, day, values), cost
+
+
+def _amount(value: Any) -> Decimal | None:
+    """An exact amount, at most 18 places; None for what is none."""
+    amount = Decimal(value) if type(value) is int else value
+    if not isinstance(amount, Decimal) or not -_LIMIT < amount < _LIMIT:
+        return None
+    exponent = amount.as_tuple().exponent
+    return (
+        amount.quantize(_PLACES, context=DISPLAY) if isinstance(exponent, int) and exponent < -_MOST_PLACES else amount
+    )
+
+
+def _day(value: Any) -> date | None:
+    """20261101, a number."""
+    if type(value) is not int:
+        return None
+    try:
+        return date(value // 10000, value // 100 % 100, value % 100)
+    except (OverflowError, ValueError):
+        return None

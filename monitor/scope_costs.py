@@ -1,0 +1,182 @@
+"""What one scope of Azure cost in some billing periods, as series that add up to its total.
+
+A query groups by two columns at once. The first is by charge type, so that refunds stand apart, and the root of the
+detail; every further column takes a query of its own, with the root, for each category of charges that there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+from alarms.model import Period
+from alarms.money import EXACT, total
+from monitor.clients.azure_cost import CostQueries
+from monitor.clients.azure_query import Answer, Column, Query, Row
+from monitor.clients.azure_scope import Scope
+from monitor.errors import BadDataError
+from monitor.model import CREDIT, Series
+from monitor.views import Cells, View, split, tag_field
+
+K = TypeVar("K")
+
+CHARGE_TYPE = Column("ChargeType")
+_DIMENSIONS = {"account": "SubscriptionId", "service": "ServiceName", "region": "ResourceLocation"}
+# Azure's charge types, in lower case; what is not here is an adjustment, and counts.
+_CATEGORIES = {
+    "": "Usage",
+    "usage": "Usage",
+    "unusedreservation": "Usage",
+    "unusedsavingsplan": "Usage",
+    "purchase": "Purchase",
+    "tax": "Tax",
+    "refund": CREDIT,
+    "credit": CREDIT,
+}
+_ADJUSTMENT = "Adjustment"
+_DAY = timedelta(days=1)
+_ZERO = Decimal(0)
+# Two sums over the same days, read one after the other, may differ by so much.
+_CENT, _SHARE = Decimal("0.01"), Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is wanted of each cost. `names_periods`: the billing period is not the UTC month, and is named."""
+
+    source: str
+    currency: str
+    by: tuple[str, ...]
+    run_tag: str | None = None
+    tags: tuple[str, ...] = ()
+    names_periods: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is. `covered`: from the first period with a cost to the end of the last, None if there is none.
+
+    `others`: currencies that are not the wanted one. `has_holes`: a period between those has no cost at all.
+    """
+
+    cells: Cells
+    covered: Period | None
+    newest: date | None
+    others: frozenset[str]
+    rejected: int
+    has_holes: bool
+
+
+class ScopeReader:
+    """Reads one scope through `queries`."""
+
+    def __init__(self, detail: Detail, queries: CostQueries, scope: Scope) -> None:
+        self._detail = detail
+        self._queries = queries
+        self._scope = scope
+        # The subscription that a scope lies in needs no asking.
+        by = [field for field in _DIMENSIONS if field in detail.by and not (field == "account" and scope.subscription)]
+        self._root = by[0] if by else ""
+        self._views = {field: Column(_DIMENSIONS[field]) for field in by[1:]}
+        if detail.run_tag is not None:
+            self._views["run"] = Column(detail.run_tag, is_tag=True)
+        self._views |= {tag_field(key): Column(key, is_tag=True) for key in detail.tags}
+
+    def read(self, periods: Sequence[Period]) -> Found:
+        """What it cost in these periods, none longer than a query may be. Raises OutsideError."""
+        cells: Cells = {}
+        filled: list[Period] = []
+        others: frozenset[str] = frozenset()
+        rejected, newest = 0, None
+        for period in periods:
+            query = self._query(period, CHARGE_TYPE)
+            totals = self._queries.ask(query)
+            others, rejected = others | totals.others, rejected + totals.rejected
+            if totals.rows:
+                self._check_first_days(query, totals)
+                more, unusable = self._cells(period, totals)
+                cells |= more
+                rejected += unusable
+                newest = max(row.day for row in totals.rows)
+                filled.append(period)
+        covered = Period(filled[0].start, filled[-1].end) if filled else None
+        between = [one for one in periods if covered is not None and one.start in covered]
+        return Found(cells, covered, newest, others, rejected, has_holes=len(filled) < len(between))
+
+    def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
+        root = (Column(_DIMENSIONS[self._root]),) if self._root else ()
+        first, last = period.start.date(), (period.end - _DAY).date()
+        return Query(self._scope.path, first, last, (column, *root), charge_types)
+
+    def _cells(self, period: Period, totals: Answer) -> tuple[Cells, int]:
+        """The cost of each series and day, and how many rows of the views were unusable."""
+        cells: Cells = {}
+        rejected = 0
+        categories = _by_category(totals.rows)
+        for category, rows in categories.items():
+            # With one category alone there is nothing to tell apart.
+            types = tuple(sorted({row.values[0] for row in rows})) if len(categories) > 1 else ()
+            views = []
+            for field, column in self._views.items():
+                answer = self._queries.ask(self._query(period, column, types))
+                _check_days(rows, answer.rows)
+                rejected += answer.rejected
+                parts = _sums(((self._root_of(row), _value(field, row), row.day), row.cost) for row in answer.rows)
+                views.append(View(field, parts))
+            sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
+            cells |= split(self._series(category, period), self._root, sums, views)
+        return cells, rejected
+
+    def _series(self, category: str, period: Period) -> Series:
+        return Series(
+            self._detail.source,
+            self._detail.currency,
+            account=self._scope.subscription,
+            charge_category=category,
+            billing_period=period.start.date().isoformat() if self._detail.names_periods else "",
+        )
+
+    def _root_of(self, row: Row) -> str:
+        value = row.values[1] if self._root else ""
+        return value.lower() if self._root == "account" else value
+
+    def _check_first_days(self, query: Query, totals: Answer) -> None:
+        """Azure may leave out the first days of a daily answer in silence: then all of them cost more than these."""
+        if min(row.day for row in totals.rows) == query.first:
+            return
+        whole = self._queries.ask(replace(query, grouping=(), daily=False))
+        known, there = _total(totals.rows), _total(whole.rows)
+        if EXACT.subtract(there, known) > max(_CENT, EXACT.multiply(abs(there), _SHARE)):
+            raise BadDataError(f"Azure answered without some of the days from {query.first} to {query.last}")
+
+
+def _by_category(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(_CATEGORIES.get(row.values[0].lower(), _ADJUSTMENT), []).append(row)
+    return found
+
+
+def _check_days(rows: Iterable[Row], parts: Iterable[Row]) -> None:
+    """A view that lacks a day which has a cost was cut off; else it would take away what its parts had."""
+    lacking = {row.day for row in rows if row.cost} - {row.day for row in parts}
+    if lacking:
+        raise BadDataError(f"Azure answered without {min(lacking)}, a day that has costs by another grouping")
+
+
+def _value(field: str, row: Row) -> str:
+    return row.values[0].lower() if field == "account" else row.values[0]
+
+
+def _sums(costs: Iterable[tuple[K, Decimal]]) -> dict[K, Decimal]:
+    sums: dict[K, Decimal] = {}
+    for key, cost in costs:
+        sums[key] = EXACT.add(sums.get(key, _ZERO), cost)
+    return sums
+
+
+def _total(rows: Iterable[Row]) -> Decimal:
+    return total(row.cost for row in rows)

@@ -1,0 +1,205 @@
+"""Azure bills as Cost Management shows them: actual cost by day, read again until a period is closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from alarms.clients.deadline import within
+from alarms.model import Period
+from alarms.settings import Duration
+from monitor.clients.azure import ArmSettings, make_client
+from monitor.clients.azure_cost import CostQueries, Kept
+from monitor.clients.azure_query import Query
+from monitor.clients.azure_scope import Scope, parse_scopes
+from monitor.clock import SystemClock
+from monitor.errors import AccessError, PermanentError, TemporaryError
+from monitor.model import Batch, Charge, MeterReading, Series, Window
+from monitor.period import billing_month_of, midnight
+from monitor.ports import BillingSource
+from monitor.scope_costs import CHARGE_TYPE, Detail, Found, ScopeReader
+
+By: TypeAlias = Literal["account", "service", "region"]
+
+DEADLINE_S = 60.0
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+# What Cost Management keeps for queries: 13 months.
+_KEPT = timedelta(days=395)
+# So long what was read before Azure asked to wait is as good as new: it publishes every four hours.
+_GOOD_FOR_S = 1800.0
+
+
+class Settings(ArmSettings):
+    """`[[sources]]` with `type = "azure_cost"`."""
+
+    # Azure: usage shows within 8 to 24 hours; and costs are by day.
+    published_every: ClassVar[timedelta] = timedelta(hours=24)
+
+    name: Annotated[str, Field(min_length=1)]
+    type: Literal["azure_cost"] = "azure_cost"
+    every: Duration = timedelta(hours=4)
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    scope: Annotated[tuple[Scope, ...], BeforeValidator(parse_scopes)]
+    by: list[By] = Field(default=["account", "service"])
+    run_tag: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    tags: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default_factory=list)
+    billing_period_starts: Annotated[int, Field(ge=1, le=28)] = 1
+    late_after: Duration = timedelta(hours=48)
+    stale_after: Duration = timedelta(hours=72)
+    backfill: Annotated[Duration, Field(le=_KEPT)] = timedelta(days=90)
+
+    @property
+    def bill(self) -> str:
+        """Whose bill it is: the same for every source that reads it."""
+        return "azure/" + ",".join(sorted(scope.normal for scope in self.scope))
+
+
+def create(settings: Settings) -> BillingSource:
+    """The source with these settings; nothing is connected to yet."""
+    return AzureCost(settings)
+
+
+class AzureCost:
+    """Reads every scope by day: the running and the previous billing period each time, older ones once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._client: Any = None
+        self._kept: Kept = {}
+        self._kept_until = 0.0
+
+    def windows(
+        self,
+        now: datetime,
+        meters: dict[str, MeterReading],  # noqa: ARG002 - the port's; costs are no counters
+        filled_since: datetime | None,
+    ) -> Sequence[Window]:
+        """The running and the previous period (Azure rates them anew until days after the end), then older ones."""
+        previous = self._period_of(self._period_of(now).start - _SECOND)
+        windows = [Window(Period(previous.start, now + _SECOND))]
+        oldest, known = now - self._settings.backfill, min(filled_since or previous.start, previous.start)
+        older = self._period_of(previous.start - _SECOND)
+        while older.end > oldest:
+            if older.start < known:
+                windows.append(Window(older))
+            older = self._period_of(older.start - _SECOND)
+        return windows
+
+    def fetch(self, window: Window) -> Batch:
+        """Read one window. Raises OutsideError as the port says."""
+        return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
+
+    def probe(self) -> str:
+        """Read the running period of every scope, without detail."""
+        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
+
+    def _fetch(self, window: Window) -> Batch:
+        kept: Kept = self._kept if time.monotonic() < self._kept_until else {}
+        try:
+            batch = self._read(self._queries(kept), window)
+        except AccessError:
+            self._client = None  # and with it the token, which may be of the time before a right was given
+            raise
+        except TemporaryError as error:
+            if error.retry_after is not None:
+                # Asked for again all at once, it would run into the same limit for ever.
+                self._kept, self._kept_until = kept, time.monotonic() + _GOOD_FOR_S
+            raise
+        self._kept = {}
+        return batch
+
+    def _read(self, queries: CostQueries, window: Window) -> Batch:
+        periods = self._periods(window)
+        found: list[Found] = []
+        refused: dict[str, PermanentError] = {}
+        for scope in self._settings.scope:
+            try:
+                found.append(ScopeReader(self._detail(), queries, scope).read(periods))
+            except PermanentError as error:
+                refused[scope.path] = error
+        if not found:
+            raise next(iter(refused.values()))
+        if not _is_closed(window, periods):
+            self._check_currency(found)
+        return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
+
+    def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
+        charges: list[Charge] = []
+        replaces: dict[Series, Period] = {}
+        for part in found:
+            for (series, day), cost in sorted(part.cells.items()):
+                charges.append(Charge(series, Period(midnight(day), midnight(day + _DAY)), cost))
+                if part.covered is not None:
+                    replaces[series] = part.covered
+        rejected = sum(part.rejected for part in found)
+        unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
+        covered = {part.covered for part in found}
+        newest = max((part.newest for part in found if part.newest is not None), default=None)
+        # An answer without a cost where others have some is not taken for all there is.
+        is_whole = not rejected and not refused and len(covered) == 1 and not any(part.has_holes for part in found)
+        return Batch(
+            tuple(charges),
+            replaces,
+            None if newest is None else midnight(newest),
+            whole=covered.pop() if is_whole else None,
+            rejected=rejected,
+            missing=(*refused, *unusable),
+            use=queries.use,
+        )
+
+    def _check_currency(self, found: Sequence[Found]) -> None:
+        others = frozenset[str]().union(*(part.others for part in found))
+        if others and all(part.newest is None for part in found):
+            raise PermanentError(
+                f"its costs are in {', '.join(sorted(others))}, but source {self.name} is set to "
+                f"{self._settings.currency}: change its currency"
+            )
+
+    def _probe(self) -> str:
+        now = SystemClock().now()
+        said = []
+        for scope in self._settings.scope:
+            first, last = self._period_of(now).start.date(), now.date()
+            answer = self._queries({}).ask(Query(scope.path, first, last, (CHARGE_TYPE,)))
+            days = [row.day for row in answer.rows]
+            others = f", and costs in {', '.join(sorted(answer.others))}" if answer.others else ""
+            upto = f"up to {max(days)}" if days else f"none since {first}"
+            said.append(f"costs of {scope.path} in {self._settings.currency}: {upto}{others}")
+        return "; ".join(said)
+
+    def _detail(self) -> Detail:
+        return Detail(
+            source=self.name,
+            currency=self._settings.currency,
+            by=tuple(self._settings.by),
+            run_tag=self._settings.run_tag,
+            tags=tuple(self._settings.tags),
+            names_periods=self._settings.billing_period_starts != 1,
+        )
+
+    def _queries(self, kept: Kept) -> CostQueries:
+        if self._client is None:
+            self._client = make_client(self._settings)
+        return CostQueries(self._client, self._settings.currency, seconds=DEADLINE_S, kept=kept)
+
+    def _period_of(self, instant: datetime) -> Period:
+        return billing_month_of(instant, self._settings.billing_period_starts)
+
+    def _periods(self, window: Window) -> list[Period]:
+        """The billing periods of a window, to its last day, oldest first: a query for each, for none may be longer."""
+        end = midnight((window.period.end - _SECOND).date() + _DAY)
+        periods = [self._period_of(end - _SECOND)]
+        while periods[0].start > window.period.start:
+            periods.insert(0, self._period_of(periods[0].start - _SECOND))
+        return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
+
+
+def _is_closed(window: Window, periods: Sequence[Period]) -> bool:
+    """Whether it is a period that is over."""
+    return window.period.end == periods[-1].end
