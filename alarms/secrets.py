@@ -31,7 +31,7 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9_.@-]{1,255}", re.ASCII)
 # Shorter than this, a value is too common a piece of text to be taken out of logs.
 _SHORTEST = 4
 # These print requests, headers and signatures below WARNING.
-_TALKATIVE = ("apscheduler", "boto3", "botocore", "s3transfer", "slack_sdk", "urllib3")
+_TALKATIVE = ("apscheduler", "azure", "boto3", "botocore", "msal", "s3transfer", "slack_sdk", "urllib3")
 
 
 class Secret:

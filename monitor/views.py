@@ -74,6 +74,7 @@ def named(series: Series, field: str, value: str) -> Series:
 
 def _split_first(cells: Cells, series: Series, root: str, totals: Totals, view: View) -> None:
     rest = dict(totals)
+    told = {(value, day) for value, part, day in view.parts if not part}
     largest: dict[tuple[str, date], tuple[Decimal, str]] = {}
     for (value, part, day), cost in view.parts.items():
         if part:
@@ -81,7 +82,7 @@ def _split_first(cells: Cells, series: Series, root: str, totals: Totals, view: 
             rest[value, day] = EXACT.subtract(rest.get((value, day), Decimal(0)), cost)
             largest[value, day] = max(largest.get((value, day), (abs(cost), part)), (abs(cost), part))
     for (value, day), cost in rest.items():
-        if (value, day) in largest and abs(cost) <= _NOISE:
+        if (value, day) in largest and (value, day) not in told and abs(cost) <= _NOISE:
             part = largest[value, day][1]
             _add(cells, named(named(series, root, value), view.field, part), day, cost)
         else:

@@ -6,6 +6,7 @@ managed identities, `az login`; `AZURE_AUTHORITY_HOST`, `REQUESTS_CA_BUNDLE` and
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ def make_client(settings: ArmSettings) -> CostManagementClient:
         raise MissingExtraError(
             "azure-identity and azure-mgmt-costmanagement are not installed: pip install 'cloud-budget-monitor[azure]'"
         ) from error
+    # Of a login that fails it says at length, and each time, what our error says in a sentence.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     more: dict[str, Any] = {} if settings.endpoint_url is None else {"disable_instance_discovery": True}
     try:
         credential = DefaultAzureCredential(

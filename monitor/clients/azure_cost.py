@@ -68,7 +68,9 @@ class CostQueries:
                 if found.setdefault(key, cost) != cost:
                     raise BadDataError("Azure answered with two different costs of the same day and group")
         rows = tuple(
-            Row(day, values, cost) for (currency, day, values), cost in found.items() if currency == self._currency
+            Row(day, tuple(value or "" for value in values), cost)
+            for (currency, day, values), cost in found.items()
+            if currency == self._currency
         )
         others = frozenset(currency for currency, _, _ in found) - {self._currency}
         return Answer(rows, others, rejected)
@@ -100,7 +102,7 @@ class CostQueries:
                 left = self._give_up_at - time.monotonic() - 1
                 if pause is None or wait is None or wait > min(left, _LONGEST_WAIT_S):
                     raise
-                threading.Event().wait(wait)
+                _wait(wait)
         raise AssertionError
 
     def _once(self, query: Query, token: str) -> bytes | None:
@@ -151,3 +153,7 @@ def _bytes_of(answer: Any, limit: int) -> bytes:
             answer.close()
             raise TemporaryError(f"Azure sent an answer of more than {limit // 2**20} MB, which is not read")
     return bytes(body)
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)

@@ -21,8 +21,8 @@ _MOST_PLACES = 18
 _COSTS = ("cost", "pretaxcost")
 _DAMAGED = "what answered the query was not Cost Management, or its answer is damaged"
 
-# (currency, day, values) of a row
-Key: TypeAlias = tuple[str, date, tuple[str, ...]]
+# (currency, day, values) of a row; null and "" are two groups to Azure
+Key: TypeAlias = tuple[str, date, tuple[str | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,13 @@ def read_row(raw: Any, places: Mapping[str, int], query: Query) -> tuple[Key, De
         raise BadDataError("Azure answered a query with rows that do not fit their columns")
     cost, currency = _amount(raw[places["cost"]]), raw[places["currency"]]
     day = _day(raw[places["day"]]) if query.daily else query.first
-    values = tuple(raw[places[f"group {place}"]] or "" for place in range(len(query.grouping)))
-    if cost is None or day is None or not isinstance(currency, str) or not all(isinstance(v, str) for v in values):
+    values = tuple(raw[places[f"group {place}"]] for place in range(len(query.grouping)))
+    if (
+        cost is None
+        or day is None
+        or not isinstance(currency, str)
+        or not all(isinstance(value, str | None) for value in values)
+    ):
         return None
     if not query.first <= day <= query.last:
         raise BadDataError(f"Azure answered for {day}, a day that it was not asked for")

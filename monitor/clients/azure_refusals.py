@@ -13,7 +13,7 @@ from datetime import timedelta
 from alarms.clients.http import parse_retry_after
 from alarms.errors import AccessError, OutsideError, PermanentError, TemporaryError, UnreachableError
 
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9._]{0,63}", re.ASCII)
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,63}", re.ASCII)
 _LIMIT = re.compile(r"x-ms-ratelimit-[\w.]*-(?P<limit>[a-z]+)-retry-after", re.ASCII)
 _LIMITS = {"qpu": "query units", "entity": "this scope", "tenant": "the tenant", "clienttype": "the client type"}
 _LIMITS["client"] = _LIMITS["clienttype"]
@@ -42,6 +42,7 @@ _ENTRA = {
     "50173": "the login has expired: run az login again",
     "53003": "a policy of conditional access refuses it: ask whoever administers the tenant",
 }
+_NO_TENANT = "authority configuration"
 _ENTRA_LATER = ("90033", "50196", "90006", "90099")
 _NOT_REACHED = re.compile(
     r"resolve|refused|timed out|unreachable|Max retries|aborted|reset by peer|RemoteDisconnected|IncompleteRead", re.I
@@ -54,9 +55,10 @@ _UNAVAILABLE = re.compile(r"unavailable|not installed|not found|isn't|please run
 def refused(status: int, headers: Mapping[str, str], body: bytes, scope: str) -> OutsideError:
     """The error for an answer that is no success; `headers` in lower case. `scope`: what was asked."""
     code, message = _said(body)
-    said = (
-        f"Azure answered {code} (HTTP {status})" if code else f"the answer was HTTP {status}, without a code of Azure"
-    )
+    if code and code != str(status):
+        said = f"Azure answered {code} (HTTP {status})"
+    else:
+        said = f"Azure answered HTTP {status}" if code else f"the answer was HTTP {status}, without a code of Azure"
     wait, limits = longest_wait(headers)
     if status == 429 or (wait is not None and status >= 500):  # noqa: PLR2004 - HTTP
         return _put_off(said, wait, limits)
@@ -78,14 +80,12 @@ def longest_wait(headers: Mapping[str, str]) -> tuple[timedelta | None, list[str
         waits.append(standard)
     for name, value in headers.items():
         limit = _LIMIT.fullmatch(name)
-        if limit is None and name not in _MILLISECONDS:
-            continue
         seconds = parse_retry_after(value, None)
-        if seconds is None:
-            continue
-        waits.append(seconds if limit is not None else min(seconds / 1000, _LONGEST))
-        if limit is not None and seconds:
-            limits.append(_LIMITS.get(limit["limit"], limit["limit"]))
+        if limit is not None and seconds is not None:
+            waits.append(seconds)
+            limits += [_LIMITS.get(limit["limit"], limit["limit"])] if seconds else []
+        elif name in _MILLISECONDS and re.fullmatch(r"\d{1,9}", value, re.ASCII):
+            waits.append(min(timedelta(milliseconds=int(value)), _LONGEST))
     return max(waits, default=None), limits
 
 
@@ -97,6 +97,8 @@ def login_refused(text: str) -> OutsideError:
         if codes[0] in _ENTRA_LATER:
             return TemporaryError(f"{said}: it cannot log anybody in for the moment")
         return AccessError(f"{said}: {_ENTRA.get(codes[0], 'it does not accept these credentials')}")
+    if _NO_TENANT in text:
+        return AccessError("AZURE_TENANT_ID names no tenant of AZURE_AUTHORITY_HOST or of this cloud: check them")
     attempts = _ATTEMPT.split(text)
     last = attempts[-1]
     if len(attempts) > 1 and _UNAVAILABLE.search(last):
@@ -153,5 +155,6 @@ def _unanswerable(status: int, code: str, message: str, said: str, scope: str) -
         return PermanentError(f"{said}: Cost Management does not know {scope} yet; a new one takes up to two days")
     if _OFFER.search(message) or status in (422, 424):
         return PermanentError(f"{said} for {scope}: {_UNSUPPORTED}")
-    there = f"there is no {scope}; check scope" if status == 404 else f"to a query of {scope}; check scope, by, run_tag"  # noqa: PLR2004 - HTTP
-    return PermanentError(f"{said}: {there}")
+    if status == 404:  # noqa: PLR2004 - HTTP
+        return PermanentError(f"{said}: there is no {scope}; check scope")
+    return PermanentError(f"{said} to a query of the costs of {scope}; check scope, by and run_tag")

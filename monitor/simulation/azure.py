@@ -6,6 +6,7 @@ Over HTTPS, with an authority of its own, because the real clients send a token 
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from collections import deque
@@ -83,28 +84,32 @@ class AzureCloud:
         self.operations: set[str] = set()
         self.link_host = _ELSEWHERE
         self.secret = _SECRET
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self._scheme = "http"
         self.ca_file: Path | None = None
-        if directory is not None:
-            self.ca_file = self._speak_tls(directory)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._directory = directory
+        self._scheme = "http" if directory is None else "https"
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
+        if self._directory is not None:
+            self.ca_file = self._directory / "azure-authority.pem"
+            self._server.socket = _with_tls(self._server.socket, self.ca_file)
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
-        port: int = self._server.server_port
-        return port
+        """Where it listens, on 127.0.0.1; 0 before it does."""
+        return 0 if self._server is None else self._server.server_port
 
     @property
     def url(self) -> str:
@@ -189,19 +194,22 @@ class AzureCloud:
         token = {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": _TOKEN}
         return Reply(200, json.dumps(token).encode())
 
-    def _speak_tls(self, directory: Path) -> Path:
-        authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
-        self._server.socket = context.wrap_socket(
-            self._server.socket,
-            server_side=True,
-            do_handshake_on_connect=False,  # in the thread of the connection, not in the one that accepts
-        )
-        self._scheme = "https"
-        file = directory / "azure-authority.pem"
-        authority.cert_pem.write_to_path(str(file))
-        return file
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent: a client may hang up, or not trust us."""
+
+
+def _with_tls(listener: socket.socket, ca_file: Path) -> ssl.SSLSocket:
+    """The listener with a certificate for 127.0.0.1, whose authority is put into `ca_file`."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(ca_file))
+    # The handshake belongs into the thread of a connection, not into the one that accepts.
+    return context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
 
 
 def _handler_of(owner: AzureCloud) -> type[BaseHTTPRequestHandler]:

@@ -15,6 +15,8 @@ from typing import Any
 _MOST_DAYS = 31
 _MOST_GROUPS = 2
 _DAY = timedelta(days=1)
+# No text of a bill holds this.
+_MARK = "@decimal@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def answer(usage: Iterable[Usage], definition: Mapping[str, Any]) -> Table:
     columns += [(name, "String") for group in groups for name in _names(group)]
     columns.append(("Currency", "String"))
     ordered = sorted(sums.items(), key=lambda item: [str(part) for part in item[0]])
-    return Table(tuple(columns), tuple((float(cost), *key) for key, cost in ordered))
+    return Table(tuple(columns), tuple((cost, *key) for key, cost in ordered))
 
 
 def page(table: Table, start: int, size: int) -> tuple[Sequence[tuple[Any, ...]], int | None]:
@@ -141,4 +143,10 @@ def document(table: Table, rows: Sequence[tuple[Any, ...]], scope: str, link: st
     properties = {"nextLink": link, "columns": columns, "rows": [list(row) for row in rows]}
     named = {"id": f"{scope.strip('/')}/providers/Microsoft.CostManagement/query/simulated", "name": "simulated"}
     fixed = {"type": "Microsoft.CostManagement/query", "location": None, "sku": None, "eTag": None}
-    return json.dumps({**named, **fixed, "properties": properties}).encode()
+    return to_json({**named, **fixed, "properties": properties})
+
+
+def to_json(document: Any) -> bytes:
+    """JSON in which a Decimal is a number with exactly its digits."""
+    text = json.dumps(document, default=lambda number: f"{_MARK}{number:f}{_MARK}")
+    return re.sub(f'"{_MARK}(.*?){_MARK}"', r"\1", text).encode()
