@@ -88,6 +88,7 @@ class Batch:
     `charges` replace what is stored of their series within `replaces[series]`; a stored charge in there that is not
     among them is withdrawn; a series that is not named is left alone (missing is missing, not zero).
     `whole`: where this is all that the source has, complete; there every other series of it is withdrawn too.
+    `whole_accounts`: the same for single accounts, of a source that reads each for itself.
     `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
     `rejected`: rows that were unusable; `missing`: parts that could not be read, and that some rows were unusable (the
     rest is then a lower bound).
@@ -99,6 +100,7 @@ class Batch:
     replaces: Mapping[Series, Period]
     data_as_of: datetime | None
     whole: Period | None = None
+    whole_accounts: Mapping[str, Period] = field(default_factory=dict)
     rejected: int = 0
     missing: tuple[str, ...] = ()
     meters: Mapping[str, MeterReading] = field(default_factory=dict)

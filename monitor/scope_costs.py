@@ -57,11 +57,13 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is. `covered`: from the first period with a cost to the end of the last, None if there is none.
+    """What there is of `account` ("" for many).
 
-    `others`: currencies that are not the wanted one. `has_holes`: a period between those has no cost at all.
+    `covered`: from the first period with a cost to the end of the last, None if there is none. `others`: currencies
+    that are not the wanted one. `has_holes`: a period between those has no cost at all.
     """
 
+    account: str
     cells: Cells
     covered: Period | None
     newest: date | None
@@ -104,7 +106,9 @@ class ScopeReader:
                 filled.append(period)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
         between = [one for one in periods if covered is not None and one.start in covered]
-        return Found(cells, covered, newest, others, rejected, has_holes=len(filled) < len(between))
+        return Found(
+            self._scope.subscription, cells, covered, newest, others, rejected, has_holes=len(filled) < len(between)
+        )
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()

@@ -84,6 +84,8 @@ class AzureCloud:
         self.operations: set[str] = set()
         self.link_host = _ELSEWHERE
         self.secret = _SECRET
+        # Where it says that it can be reached, if that is not where it listens.
+        self.public_url = ""
         self.ca_file: Path | None = None
         self._directory = directory
         self._scheme = "http" if directory is None else "https"
@@ -175,7 +177,7 @@ class AzureCloud:
         if tenant != TENANT:
             said = {"error": "invalid_tenant", "error_description": f"AADSTS90002: Tenant '{tenant}' not found."}
             return Reply(400, json.dumps(said).encode())
-        here = f"{self.url}/{tenant}"
+        here = f"{self.public_url or self.url}/{tenant}"
         document = {
             "issuer": f"{here}/v2.0",
             "authorization_endpoint": f"{here}/oauth2/v2.0/authorize",

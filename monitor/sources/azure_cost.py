@@ -139,15 +139,16 @@ class AzureCost:
                     replaces[series] = part.covered
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
-        covered = {part.covered for part in found}
         newest = max((part.newest for part in found if part.newest is not None), default=None)
-        # An answer without a cost where others have some is not taken for all there is.
-        is_whole = not rejected and not refused and len(covered) == 1 and not any(part.has_holes for part in found)
+        # Not where a period between has no cost at all: an answer that is empty is never taken for all there is.
+        whole = [part for part in found if part.covered is not None and not part.has_holes and not rejected]
+        single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
             replaces,
             None if newest is None else midnight(newest),
-            whole=covered.pop() if is_whole else None,
+            whole=whole[0].covered if whole and single else None,
+            whole_accounts={} if single else {part.account: part.covered for part in whole if part.covered},
             rejected=rejected,
             missing=(*refused, *unusable),
             use=queries.use,

@@ -184,11 +184,14 @@ def _by_window(tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]) 
     windows: dict[Period, list[Series]] = {}
     for series, window in batch.replaces.items():
         windows.setdefault(window, []).append(series)
+    wholes: list[tuple[str | None, Period]] = [*batch.whole_accounts.items()]
     if batch.whole is not None:
-        days = (to_micros(batch.whole.start) // MICROSECONDS_PER_DAY, first_day_from(batch.whole.end))
+        wholes.append((None, batch.whole))
+    for account, window in wholes:
+        days = (to_micros(window.start) // MICROSECONDS_PER_DAY, first_day_from(window.end))
         booked = {number for (number,) in tx.execute(_BOOKED_BETWEEN, days)}
-        gone = [series for series, number in ids.items() if number in booked and series not in batch.replaces]
-        windows.setdefault(batch.whole, []).extend(gone)
+        known = (series for series, number in ids.items() if number in booked and account in (None, series.account))
+        windows.setdefault(window, []).extend(series for series in known if series not in batch.replaces)
     return windows
 
 

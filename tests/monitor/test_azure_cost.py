@@ -557,11 +557,11 @@ def test_one_subscription_of_a_list_that_may_not_be_read_is_missing(azure: Azure
     both = source(azure, scope=[SCOPE, f"/subscriptions/{OTHER}"])
     whole = read(both)
     assert sums(whole, "account") == {SUBSCRIPTION: 530, OTHER: 530}
-    assert whole.whole is not None
+    assert (whole.whole, whole.whole_accounts.keys()) == (None, {SUBSCRIPTION, OTHER})
     azure.denied.add(f"/subscriptions/{OTHER}")
     batch = read(both)
     assert sums(batch, "account") == {SUBSCRIPTION: 530}
-    assert (batch.missing, batch.whole) == ((f"scope /subscriptions/{OTHER}",), None)
+    assert (batch.missing, batch.whole_accounts.keys()) == ((f"scope /subscriptions/{OTHER}",), {SUBSCRIPTION})
     assert {series.account for series in batch.replaces} == {SUBSCRIPTION}
     azure.denied.add(SCOPE)
     with pytest.raises(AccessError):
@@ -574,7 +574,7 @@ def test_an_idle_subscription_of_a_list_is_not_taken_for_one_that_lost_its_costs
     batch = read(source(azure, scope=[SCOPE, f"/subscriptions/{OTHER}"]))
     ends = {series.account: period.end for series, period in batch.replaces.items()}
     assert ends == {SUBSCRIPTION: datetime(2026, 11, 24, tzinfo=UTC), OTHER: datetime(2026, 11, 1, tzinfo=UTC)}
-    assert batch.whole is None
+    assert {account: period.end for account, period in batch.whole_accounts.items()} == ends
 
 
 def test_probe_says_what_there_is(azure: AzureCloud) -> None:

@@ -81,6 +81,16 @@ def test_a_whole_answer_withdraws_the_series_that_it_does_not_name(store: Store)
     assert totals(store) == {EC2: Decimal(1), S3: Decimal(4), others: Decimal(8)}
 
 
+def test_an_answer_that_is_whole_for_an_account_withdraws_what_it_does_not_name_of_that_account(store: Store) -> None:
+    mine, gone, other = (Series("aws", "USD", account, run=run) for account, run in (("1", "a"), ("1", ""), ("2", "")))
+    put(
+        store, batch(charge(mine, 0, "1"), charge(gone, 1, "2"), charge(gone, 60, "4"), charge(other, 1, "8"), until=72)
+    )
+    one = dataclasses.replace(batch(charge(mine, 0, "1")), whole_accounts={"1": Period(START, START + 48 * HOUR)})
+    assert put(store, one).withdrawn == 1
+    assert totals(store) == {mine: Decimal(1), gone: Decimal(4), other: Decimal(8)}
+
+
 def test_category_billing_period_and_tags_make_series_of_their_own(store: Store) -> None:
     kinds = [
         EC2,
