@@ -25,10 +25,10 @@ from monitor.model import ApiUse
 _HEADERS = {"ClientType": "cloud-budget-monitor"}
 _LARGEST = 32 * 1024 * 1024
 _LARGEST_REFUSAL = 64 * 1024
-_MOST_PAGES = 100
+_MOST_PAGES = 500
 _PAUSES_S = (0.5, 1.0)
 # Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
-_LONGEST_WAIT_S = 20.0
+_LONGEST_WAIT_S = 30.0
 
 # Pages that need not be asked for again.
 Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]

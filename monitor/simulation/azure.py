@@ -84,6 +84,7 @@ class AzureCloud:
         self.operations: set[str] = set()
         self.link_host = _ELSEWHERE
         self.secret = _SECRET
+        self.token = _TOKEN
         # Where it says that it can be reached, if that is not where it listens.
         self.public_url = ""
         self.ca_file: Path | None = None
@@ -144,7 +145,7 @@ class AzureCloud:
             return self._login(parts.path, body)
         if method != "POST" or not parts.path.lower().endswith(_QUERY):
             return refusal(404, "InvalidResourceType", "there is no such resource here")
-        if headers.get("Authorization") != f"Bearer {_TOKEN}":
+        if headers.get("Authorization") != f"Bearer {self.token}":
             return refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
         scope = parts.path[: -len(_QUERY)]
         token = dict(parse_qsl(parts.query)).get("$skiptoken", "")
@@ -193,7 +194,7 @@ class AzureCloud:
         if form.get("client_secret") != self.secret:
             said = "AADSTS7000215: Invalid client secret provided."
             return Reply(401, json.dumps({"error": "invalid_client", "error_description": said}).encode())
-        token = {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": _TOKEN}
+        token = {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": self.token}
         return Reply(200, json.dumps(token).encode())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from monitor.simulation.azure import SUBSCRIPTION, AzureCloud, throttled
+from monitor.simulation.azure import SUBSCRIPTION, AzureCloud, refusal, throttled
 from monitor.simulation.slack import SlackServer
 
 CONFIG = """
@@ -130,3 +130,20 @@ def test_check_config_tries_it_and_says_what_mends_it(stage: Stage) -> None:
     assert (
         'config.toml:6: sources[0].scope: expected a scope of Azure: "/subscriptions/ID"' in wrong.stdout + wrong.stderr
     )
+
+
+def test_neither_the_secret_nor_the_token_is_anywhere_in_what_is_left(stage: Stage) -> None:
+    secret, token = "canary-of-the-secret", "canary-of-the-token"
+    stage.azure.secret = stage.environment["AZURE_CLIENT_SECRET"] = secret
+    stage.azure.token = token
+    bill(stage.azure)
+    said = ""
+    for hour, reply in enumerate((None, refusal(403, "Denied", f"{secret} {token}"), refusal(400, secret, token))):
+        stage.azure.script.append(reply)
+        done = stage.run("once", "--as-of", f"2026-11-21T0{hour}:00:00Z")
+        said += done.stdout + done.stderr
+    assert "Cost Management Reader" in said
+    left = b"".join(file.read_bytes() for file in stage.config.parent.rglob("*") if file.is_file())
+    for canary in (secret, token):
+        assert canary not in said
+        assert canary.encode() not in left

@@ -310,6 +310,19 @@ def test_an_answer_of_100_mb_is_not_read_to_its_end(world: World) -> None:
     assert "an answer of more than 32 MB" in world.source["error"]
 
 
+def test_a_read_that_fails_at_its_third_page_leaves_nothing(world: World) -> None:
+    publish_900(world)
+    world.turn(MINUTE)
+    world.publish("200", 10)
+    world.bill.page_size = 3
+    world.bill.script.extend([None, None, None, *[refusal(500, "InternalServerError")] * 3])
+    world.turn()
+    assert world.spend == "900"
+    assert "InternalServerError" in world.source["error"]
+    world.turn()
+    assert world.spend == "1100"
+
+
 def test_of_two_subscriptions_one_that_may_not_be_read_makes_it_at_least_and_the_other_still_fires(
     tmp_path: Path, authority: Authority
 ) -> None:
