@@ -60,7 +60,7 @@ class Found:
     """What there is of `account` ("" for many).
 
     `covered`: from the first period with a cost to the end of the last, None if there is none. `others`: currencies
-    that are not the wanted one. `has_holes`: a period between those has no cost at all.
+    that are not the wanted one.
     """
 
     account: str
@@ -69,7 +69,6 @@ class Found:
     newest: date | None
     others: frozenset[str]
     rejected: int
-    has_holes: bool
 
 
 class ScopeReader:
@@ -88,7 +87,7 @@ class ScopeReader:
         self._views |= {tag_field(key): Column(key, is_tag=True) for key in detail.tags}
 
     def read(self, periods: Sequence[Period]) -> Found:
-        """What it cost in these periods, none longer than a query may be. Raises OutsideError."""
+        """What it cost in these periods, two at most, none longer than a query may be. Raises OutsideError."""
         cells: Cells = {}
         filled: list[Period] = []
         others: frozenset[str] = frozenset()
@@ -105,7 +104,6 @@ class ScopeReader:
                 newest = max(row.day for row in totals.rows)
                 filled.append(period)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        between = [one for one in periods if covered is not None and one.start in covered]
         return Found(
             self._scope.subscription, cells, covered, newest, others, rejected, has_holes=len(filled) < len(between)
         )

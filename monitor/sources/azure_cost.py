@@ -140,8 +140,8 @@ class AzureCost:
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
         newest = max((part.newest for part in found if part.newest is not None), default=None)
-        # Not where a period between has no cost at all: an answer that is empty is never taken for all there is.
-        whole = [part for part in found if part.covered is not None and not part.has_holes and not rejected]
+        # Only where there is a cost: an answer that is empty is never taken for all there is.
+        whole = [part for part in found if part.covered is not None and not rejected]
         single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
