@@ -70,15 +70,6 @@ def month_of(instant: datetime) -> Period:
     return Period(start, midnight((start + timedelta(days=32)).date().replace(day=1)))
 
 
-def billing_month_of(instant: datetime, first_day: int) -> Period:
-    """The month from the UTC `first_day` (1 to 28) to the day before the next that an instant falls in."""
-    day = instant.astimezone(UTC).date()
-    start = day.replace(day=first_day)
-    if start > day:
-        start = _months_later(start, -1)
-    return Period(midnight(start), midnight(_months_later(start, 1)))
-
-
 def months_before(instant: datetime, oldest: datetime) -> list[Period]:
     """The months that start before `instant` and end after `oldest`, newest first."""
     found: list[Period] = []
@@ -124,6 +115,6 @@ def shortest(calendar: Calendar) -> timedelta:
 
 
 def _months_later(first: date, months: int) -> date:
-    """The same day of a month so many months later; it has to be one that every month has."""
+    """The first of a month so many months later."""
     count = first.month - 1 + months
     return first.replace(year=first.year + count // 12, month=count % 12 + 1)
