@@ -104,9 +104,7 @@ class ScopeReader:
                 newest = max(row.day for row in totals.rows)
                 filled.append(period)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        return Found(
-            self._scope.subscription, cells, covered, newest, others, rejected, has_holes=len(filled) < len(between)
-        )
+        return Found(self._scope.subscription, cells, covered, newest, others, rejected)
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
+from monitor.billing_months import LAST_FIRST_DAY, BillingMonths, InvoiceCalendar
 from monitor.clients.azure import ArmSettings, make_client
 from monitor.clients.azure_cost import CostQueries, Kept
 from monitor.clients.azure_query import Query
@@ -19,7 +20,7 @@ from monitor.clients.azure_scope import Scope, parse_scopes
 from monitor.clock import SystemClock
 from monitor.errors import AccessError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
-from monitor.period import billing_month_of, midnight
+from monitor.period import midnight
 from monitor.ports import BillingSource
 from monitor.scope_costs import CHARGE_TYPE, Detail, Found, ScopeReader
 
@@ -48,10 +49,15 @@ class Settings(ArmSettings):
     by: list[By] = Field(default=["account", "service"])
     run_tag: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     tags: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default_factory=list)
-    billing_period_starts: Annotated[int, Field(ge=1, le=28)] = 1
+    billing_period_starts: Annotated[int, Field(ge=1, le=LAST_FIRST_DAY)] = 1
     late_after: Duration = timedelta(hours=48)
     stale_after: Duration = timedelta(hours=72)
     backfill: Annotated[Duration, Field(le=_KEPT)] = timedelta(days=90)
+
+    @property
+    def billing_months(self) -> BillingMonths:
+        """The months of its invoices."""
+        return BillingMonths(self.billing_period_starts)
 
     @property
     def bill(self) -> str:
@@ -190,7 +196,7 @@ class AzureCost:
         return CostQueries(self._client, self._settings.currency, seconds=DEADLINE_S, kept=kept)
 
     def _period_of(self, instant: datetime) -> Period:
-        return billing_month_of(instant, self._settings.billing_period_starts)
+        return InvoiceCalendar(self._settings.billing_months, 1).period_of(instant)
 
     def _periods(self, window: Window) -> list[Period]:
         """The billing periods of a window, to its last day, oldest first: a query for each, for none may be longer."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,29 @@ def test_a_run_that_passes_its_budget_is_told_and_its_figures_are_exact(stage: S
     assert (status["sources"][0]["freshness"], status["sources"][0]["data_as_of"]) == ("FRESH", "2026-11-20T00:00:00Z")
     services = stage.json("spend", "--by", "service", "--since", "2026-11-01", "--until", "2026-12-01")
     assert {row["key"]: row["billed"] for row in services["rows"]} == {
-        "Virtual Machines": "897.00000002",
+        "Virtual Machines": "900.00000002",
         "Storage": "1.4",
     }
+    assert sum(Decimal(row["credits"]) for row in services["rows"]) == -3
     # Rated anew, and one day more.
     stage.azure.bill(date(2026, 11, 3), "Virtual Machines", "30", tags={"training-run": "llama"})
     stage.azure.bill(date(2026, 11, 21), "Virtual Machines", "80", tags={"training-run": "llama"})
     again = stage.json("once", "--as-of", "2026-11-22T06:00:00Z")
     assert [(one["at"], one["to"]) for one in again["transitions"]] == [("100%", "FIRING")]
+
+
+def test_a_budget_by_invoice_goes_from_the_16th_to_the_15th(stage: Stage) -> None:
+    text = stage.config.read_text().replace('run_tag = "training-run"', "billing_period_starts = 16")
+    text = text.replace('scope = { run = "llama", service = "Virtual Machines" }', 'calendar = "billing"')
+    stage.config.write_text(text)
+    for month, day in ((10, 15), (10, 16), (11, 1), (11, 15), (11, 16)):
+        stage.azure.bill(date(2026, month, day), "Storage", f"{month}.{day:02}")
+    stage.json("once", "--as-of", "2026-11-15T23:00:00Z")
+    (before,) = stage.json("status", "--as-of", "2026-11-15T23:01:00Z")["budgets"]
+    stage.json("once", "--as-of", "2026-11-17T06:00:00Z")
+    (after,) = stage.json("status", "--as-of", "2026-11-17T06:01:00Z")["budgets"]
+    assert (before["period"]["start"], before["billed"]) == ("2026-10-16T00:00:00Z", "32.32")
+    assert (after["period"]["start"], after["billed"]) == ("2026-11-16T00:00:00Z", "11.16")
 
 
 def test_a_throttled_read_is_one_sentence_and_lowers_nothing(stage: Stage) -> None:
