@@ -28,7 +28,6 @@ NEEDED: dict[str, dict[str, Any]] = {
         "billing_account": "0123AB-4567CD-89EF01",
     },
     "gcp_billing_export": {"table": "proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"},
-    "azure_cost": {"scope": "/subscriptions/00000000-0000-0000-0000-000000000000"},
 }
 
 sources = pytest.mark.parametrize("name", registry.names())
