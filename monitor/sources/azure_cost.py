@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from alarms.clients.azure import ScopedSettings, make_client
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
-from monitor.billing_months import LAST_FIRST_DAY, BillingMonths, InvoiceCalendar
-from monitor.clients.azure import ArmSettings, make_client
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clients.azure_cost import CostQueries, Kept
 from monitor.clients.azure_query import Query
-from monitor.clients.azure_scope import Scope, parse_scopes
 from monitor.clock import SystemClock
 from monitor.errors import AccessError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
@@ -35,7 +34,7 @@ _KEPT = timedelta(days=395)
 _GOOD_FOR_S = 7200.0
 
 
-class Settings(ArmSettings):
+class Settings(ScopedSettings):
     """`[[sources]]` with `type = "azure_cost"`."""
 
     # Azure: usage shows within 8 to 24 hours; and costs are by day.
@@ -44,12 +43,8 @@ class Settings(ArmSettings):
     name: Annotated[str, Field(min_length=1)]
     type: Literal["azure_cost"] = "azure_cost"
     every: Duration = timedelta(hours=4)
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
-    scope: Annotated[tuple[Scope, ...], BeforeValidator(parse_scopes)]
     by: list[By] = Field(default=["account", "service"])
-    run_tag: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     tags: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default_factory=list)
-    billing_period_starts: Annotated[int, Field(ge=1, le=LAST_FIRST_DAY)] = 1
     late_after: Duration = timedelta(hours=48)
     stale_after: Duration = timedelta(hours=72)
     backfill: Annotated[Duration, Field(le=_KEPT)] = timedelta(days=90)
@@ -62,7 +57,7 @@ class Settings(ArmSettings):
     @property
     def bill(self) -> str:
         """Whose bill it is: the same for every source that reads it."""
-        return "azure/" + ",".join(sorted(scope.normal for scope in self.scope))
+        return f"azure/{self.place}"
 
 
 def create(settings: Settings) -> BillingSource:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -14,10 +18,16 @@ import boto3
 
 from alarms.clients import aws_calls
 from alarms.clients.aws import AwsSettings
+from alarms.clients.azure import ScopedSettings
+from alarms.clients.azure_budgets import Budgets
+from alarms.clients.azure_names import name_of
 from alarms.errors import TemporaryError
 from alarms.native import aws
+from alarms.native.azure import AzureNative
 from alarms.ports import Native
 from monitor.simulation.aws import ACCOUNT, AwsAccount
+from monitor.simulation.azure import SUBSCRIPTION, AzureCloud
+from monitor.simulation.azure_usage import QueryError
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 PREFIX = "cloud-budget-monitor"
@@ -121,4 +131,89 @@ def _aws_failing_at(number: int) -> Iterator[Callable[[], bool]]:
         yield lambda: made[0] >= number
 
 
-CLOUDS: dict[str, Callable[[], AbstractContextManager[Cloud]]] = {"aws": aws_cloud}
+AZURE_SCOPE = f"/subscriptions/{SUBSCRIPTION}"
+ACTION_GROUP = f"{AZURE_SCOPE}/resourceGroups/ops/providers/microsoft.insights/actionGroups/oncall"
+
+
+@contextmanager
+def azure_world() -> Iterator[AzureCloud]:
+    """An Azure whose clock stands still, and an environment that logs in there."""
+    with TemporaryDirectory() as directory, AzureCloud(Path(directory)) as azure:
+        azure.budgets.now = lambda: NOW
+        with mock.patch.dict(os.environ, azure.environment):
+            for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+                os.environ.pop(name, None)
+            yield azure
+    gc.collect()
+
+
+def azure_native(azure: AzureCloud, scope: Any = AZURE_SCOPE, **more: Any) -> AzureNative:
+    return AzureNative(ScopedSettings(scope=scope, endpoint_url=azure.url, **more), PREFIX, lambda: NOW)
+
+
+@contextmanager
+def azure_cloud() -> Iterator[Cloud]:
+    with azure_world() as azure:
+        client = azure_native(azure)._budgets.client
+        yield Cloud(
+            make=lambda: _with_client(azure_native(azure), client),
+            reset=azure.budgets.held.clear,
+            others=lambda: _azure_others(azure),
+            plant_others=lambda: _azure_plant(azure),
+            failing_at=lambda number: _azure_failing_at(azure, number),
+            place=AZURE_SCOPE.strip("/"),
+        )
+
+
+def _with_client(native: AzureNative, client: Any) -> AzureNative:
+    """One login for all of them."""
+    native.__dict__["_budgets"] = Budgets(client)
+    return native
+
+
+def _azure_plant(azure: AzureCloud) -> None:
+    one = {"enabled": True, "operator": "GreaterThan", "threshold": 80, "contactEmails": ["x@example.com"]}
+    body = {
+        "category": "Cost",
+        "amount": 1,
+        "timeGrain": "Monthly",
+        "timePeriod": {"startDate": "2026-11-01T00:00:00Z"},
+        "notifications": {"a": one},
+    }
+    sent = json.dumps({"properties": body}).encode()
+    theirs = name_of(f"{PREFIX}-2", "training")
+    for scope in (AZURE_SCOPE, f"{AZURE_SCOPE}/resourceGroups/theirs"):
+        for name in ("theirs", f"{PREFIX}__theirs", theirs):
+            azure.budgets.answer("PUT", scope, name, sent)
+    # That of a resource group is not one of its subscription.
+    azure.budgets.answer("PUT", f"{AZURE_SCOPE}/resourceGroups/theirs", name_of(PREFIX, "training"), sent)
+
+
+def _azure_others(azure: AzureCloud) -> Any:
+    return {
+        key: value for key, value in azure.budgets.held.items() if "theirs" in "".join(key) or f"{PREFIX}-2" in key[1]
+    }
+
+
+@contextmanager
+def _azure_failing_at(azure: AzureCloud, number: int) -> Iterator[Callable[[], bool]]:
+    """Odd: what is written does not arrive; even: it does, and the answer is lost."""
+    made = [0]
+    real = azure.budgets.answer
+
+    def answer(method: str, scope: str, name: str, body: bytes) -> Any:
+        if method == "GET":
+            return real(method, scope, name, body)
+        made[0] += 2
+        if made[0] == number + 1:
+            raise QueryError(503, "ServiceUnavailable", "")
+        found = real(method, scope, name, body)
+        if made[0] == number:
+            raise QueryError(503, "ServiceUnavailable", "")
+        return found
+
+    with mock.patch.object(azure.budgets, "answer", answer):
+        yield lambda: made[0] >= number
+
+
+CLOUDS: dict[str, Callable[[], AbstractContextManager[Cloud]]] = {"aws": aws_cloud, "azure": azure_cloud}

@@ -774,7 +774,7 @@ def test_other_clouds_have_their_own_endpoints_and_logins(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AZURE_AUTHORITY_HOST")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    from monitor.clients.azure import make_client
+    from alarms.clients.azure import make_client
 
     client: Any = make_client(Settings(name="azure", scope=SCOPE, cloud=cloud))
     credential = client._config.credential.credentials[0]._credential
