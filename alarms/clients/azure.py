@@ -72,9 +72,14 @@ class ScopedSettings(ArmSettings):
     native_action_groups: list[Annotated[str, Field(pattern=ACTION_GROUP)]] = Field(default_factory=list, max_length=50)
 
     @property
+    def places(self) -> frozenset[str]:
+        """Each scope, however it is written."""
+        return frozenset(scope.normal for scope in self.scope)
+
+    @property
     def place(self) -> str:
         """The same for every source that reads this."""
-        return ",".join(sorted(scope.normal for scope in self.scope))
+        return ",".join(sorted(self.places))
 
 
 def make_client(settings: ArmSettings) -> CostManagementClient:

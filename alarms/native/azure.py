@@ -17,7 +17,7 @@ from alarms.clients.azure_design import Draft, Where, place_of, twin_name
 from alarms.clients.azure_names import budget_in, looks_like_ours
 from alarms.clients.azure_scope import Scope
 from alarms.clients.azure_twins import Moment
-from alarms.errors import OutsideError, PermanentError, TemporaryError
+from alarms.errors import AccessError, OutsideError, PermanentError, TemporaryError
 from alarms.ports import Native
 from alarms.twins import Design, Owned, Step, Twin, Value, Wanted, value_text
 
@@ -54,17 +54,13 @@ class AzureNative:
 
     def owned(self) -> Owned:
         """See the port."""
-        twins: list[Twin] = []
-        foreign: dict[tuple[str, str], str] = {}
-        for scope in self._settings.scope:
-            for raw in self._budgets.all(scope):
-                twin = self._twin(raw, scope)
-                if twin is not None:
-                    twins.append(twin)
-                elif looks_like_ours(self._prefix, raw["name"]):
-                    key = (forms.BUDGET, twin_name(raw["name"], scope, self._where))
-                    foreign[key] = f"budget {raw['name']} bears no mark of ours, so it is not ours: rename or remove it"
-        return Owned(tuple(twins), foreign)
+        try:
+            return self._found()
+        except AccessError:
+            self.__dict__.pop(
+                "_budgets", None
+            )  # and with it the token, which may be of the time before a right was given
+            raise
 
     def create(self, twin: Twin) -> None:
         """See the port. A PUT would overwrite one of the same name, so it is looked for first."""
@@ -105,6 +101,19 @@ class AzureNative:
         if groups:
             steps.append(Step("calls of action groups", None, "they are not made to call anybody: not tried"))
         return steps
+
+    def _found(self) -> Owned:
+        twins: list[Twin] = []
+        foreign: dict[tuple[str, str], str] = {}
+        for scope in self._settings.scope:
+            for raw in self._budgets.all(scope):
+                twin = self._twin(raw, scope)
+                if twin is not None:
+                    twins.append(twin)
+                elif looks_like_ours(self._prefix, raw["name"]):
+                    key = (forms.BUDGET, twin_name(raw["name"], scope, self._where))
+                    foreign[key] = f"budget {raw['name']} bears no mark of ours, so it is not ours: rename or remove it"
+        return Owned(tuple(twins), foreign)
 
     def _put_new(self, twin: Twin) -> None:
         scope, name = place_of(twin, self._where)

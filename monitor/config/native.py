@@ -11,7 +11,9 @@ from monitor.config.report import Report, choices
 
 
 def check_native(report: Report, sources: Sequence[Part], budgets: Sequence[Draft]) -> None:
-    """Report budgets whose twins could be nowhere."""
+    """Report budgets whose twins could be nowhere, and sources that would take each other's for left over."""
+    if any(draft.config.native for draft in budgets):
+        _check_places(report, sources)
     for draft in budgets:
         config = draft.config
         if config.manage and not config.native:
@@ -23,3 +25,16 @@ def check_native(report: Report, sources: Sequence[Part], budgets: Sequence[Draf
         if clouds and not clouds & set(alarms.registry.natives()):
             known = choices(alarms.registry.natives())
             report.error((*draft.loc, "native"), f"none of its sources is in a cloud that can hold its twins ({known})")
+
+
+def _check_places(report: Report, sources: Sequence[Part]) -> None:
+    """Two sources read the same places or none in common: what one of them does not know is left over to the other."""
+    for number, part in enumerate(sources):
+        mine = getattr(part.settings, "places", frozenset())
+        for other in sources[:number]:
+            both = mine & getattr(other.settings, "places", frozenset())
+            if both and mine != other.settings.places:
+                report.error(
+                    (*part.loc, "scope"),
+                    f"source {other.name} reads {min(both)} as well, and native budgets need one source for it",
+                )

@@ -29,11 +29,13 @@ class Budgets:
     """`now`: its clock. `unit`: what its scopes are billed in. `page_size`: of a list.
 
     `held`: budgets by scope and name in lower case, as they were put, with what was added; may be changed by hand.
+    `sent`: what was put.
     """
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], dict[str, Any]] = {}
         self.groups: dict[str, dict[str, Any]] = {}
+        self.sent: list[bytes] = []
         self.unit = "USD"
         self.page_size = 3
         self.now: Callable[[], datetime] = SystemClock().now
@@ -56,6 +58,7 @@ class Budgets:
         """One request about one budget. Raises QueryError."""
         key = (scope.lower(), name.lower())
         if method == "PUT":
+            self.sent.append(body)
             return self._put(key, scope, name, json.loads(body))
         if method == "DELETE":
             return (200, {}) if self.held.pop(key, None) is not None else (204, None)
@@ -134,6 +137,7 @@ class Budgets:
         return {
             "filter": {},
             **sent,
+            "amount": float(sent["amount"]),
             "timePeriod": {"endDate": f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", **sent["timePeriod"]},
             "notifications": notifications,
             "currentSpend": {"amount": 0.0, "unit": self.unit},
