@@ -678,6 +678,26 @@ def test_twins_need_a_cloud_that_can_hold_them(tmp_path, monkeypatch):
     assert message == 'none of its sources is in a cloud that can hold its twins ("other")'
 
 
+AZURE = """[[sources]]
+name = "{name}"
+type = "azure_cost"
+scope = {scope}
+"""
+
+
+def test_two_sources_do_not_take_each_others_twins_for_left_over(tmp_path):
+    one, two = (f"/subscriptions/00000000-0000-0000-0000-00000000000{number}" for number in (1, 2))
+    budget = '[[budgets]]\nname = "all"\namount = 1\ncurrency = "USD"\nnative = true\n'
+    first = AZURE.format(name="a", scope=f'"{one}"')
+    text = first + AZURE.format(name="b", scope=f'["{one.upper()}", "{two}"] # HERE') + budget
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "sources[1].scope")
+    assert message == f"source a reads {one.strip('/')} as well, and native budgets need one source for it"
+    for scope in (f'"{two}"', f'"{one}/"'):
+        warnings(tmp_path, first + AZURE.format(name="b", scope=scope) + budget)
+    warnings(tmp_path, text.replace("native = true", ""))
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [
