@@ -11,10 +11,8 @@ from typing import Any
 
 from alarms.money import plain
 from monitor.clock import to_text
-from monitor.comparison import money, quote_json
+from monitor.comparison import money, plan_named, quote_json
 from monitor.config import Config
-from monitor.config.report import unknown_name
-from monitor.errors import ExitCode, UserError
 from monitor.period import period_of
 from monitor.plan_spend import booked
 from monitor.training.book import PriceBook
@@ -39,10 +37,7 @@ class Answer:
 
 def answer(config: Config, name: str | None, book: PriceBook, state: Path, now: datetime) -> list[Answer]:
     """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read."""
-    plans = {plan.name: plan for plan in config.plans}
-    if name is not None and name not in plans:
-        raise UserError(unknown_name("plan", name, plans), ExitCode.USAGE)
-    wanted = plans.values() if name is None else (plans[name],)
+    wanted = config.plans if name is None else (plan_named(name, config.plans),)
     return [_answer(config, plan, book, state, now) for plan in wanted]
 
 
@@ -83,6 +78,7 @@ def _plan(one: Answer) -> dict[str, Any]:
         "period": None if verdict is None else _period(verdict),
         "start": to_text(min(phase.start for phase in projection.phases)),
         "end": to_text(projection.end),
+        "deadline": None if projection.plan.deadline is None else to_text(projection.plan.deadline),
         "phases": [_phase(phase) for phase in projection.phases],
         "curve": [{"at": to_text(at), "planned": money(amount)} for at, amount in projection.curve],
         "would_fit": [_way(way) for way in one.ways],

@@ -54,7 +54,9 @@ def compare(options: argparse.Namespace) -> int:
     config = _config_if_any(options, path)
     book, warnings = read_prices(path)
     _warn(warnings)
+    plan = None if options.name is None else comparison.plan_named(options.name, () if config is None else config.plans)
     question = comparison.Question(
+        plan=plan,
         gpu_hours=options.gpu_hours,
         gpu=options.gpu,
         hours=options.hours,
@@ -71,7 +73,8 @@ def compare(options: argparse.Namespace) -> int:
         exchange=() if config is None else config.exchange,
         now=now,
     )
-    say(comparison.as_json(found) if options.json else as_text(found, options.quotes))
+    name = None if plan is None else plan.name
+    say(comparison.as_json(found, plan) if options.json else as_text(found, question.which, name))
     return ExitCode.OK
 
 

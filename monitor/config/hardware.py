@@ -108,6 +108,7 @@ class LocalTable(StrictModel):
     """The keys of `[[local]]`."""
 
     name: str
+    owned: bool = False
     gpus: Annotated[int, BeforeValidator(gpu_count)]
     gpu: Annotated[str, BeforeValidator(gpu_name)]
     parts: Annotated[dict[str, Money], BeforeValidator(_parts)]
@@ -209,6 +210,7 @@ def _rig(table: LocalTable, raw: Mapping[str, Any], per_kwh: Decimal) -> Rig:
         upkeep_per_year=table.upkeep_per_year,
         resale=table.resale,
         cost_of_capital=table.cost_of_capital,
+        owned=table.owned,
         not_counted=tuple(key for key in _OPTIONAL if key not in raw),
     )
 

@@ -9,7 +9,7 @@ from decimal import Decimal, Inexact
 from typing import Any
 
 from alarms.money import EXACT
-from monitor.config.phase_keys import check_ways
+from monitor.config.phase_keys import check_needs, check_ways
 from monitor.config.plan_tables import MOST_HOURS, PhaseTable
 from monitor.config.report import Report, choices, unknown_name
 from monitor.config_lines import Loc
@@ -72,6 +72,7 @@ def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[s
         sentence = f"{discount.code} is a code of {discount.seller}, but {place.on} is sold by {place.host.seller}"
         report.error((*loc, "discount"), sentence)
     amount = _amount(report, table, place, loc)
+    unsure = check_needs(report, table, place.on, place.host, loc)
     if amount is None or report.has_error(loc):
         return None
     return Phase(
@@ -88,7 +89,9 @@ def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[s
         after=table.after,
         start=table.start,
         extent=table.scope,
-        flags=(*place.flags, *amount.flags),
+        flags=(*place.flags, *amount.flags, *unsure),
+        data_local=table.data_local,
+        needs_gpu_memory=table.needs_gpu_memory,
     )
 
 

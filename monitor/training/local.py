@@ -25,7 +25,7 @@ class Rig:
 
     `utilisation`: the share of its life in which it works (0 to 1). `pue`: energy of the building for one of the
     machine; `wall_factor`: energy at the wall for one of `power_watts`. `cost_of_capital`: a year's interest on what
-    was paid, as a share. `not_counted`: the keys that were not stated.
+    was paid, as a share. `not_counted`: the keys that were not stated. `owned`: it is there already, and paid for.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Rig:
     resale: Decimal = Decimal(0)
     cost_of_capital: Decimal = Decimal(0)
     not_counted: tuple[str, ...] = ()
+    owned: bool = False
 
     @property
     def hardware(self) -> Decimal:
@@ -76,6 +77,10 @@ class Rig:
     def running(self, hours: Decimal) -> Decimal:
         """What so many hours of work cost beside the hardware: an exact product."""
         return EXACT.multiply(self.running_per_hour, hours)
+
+    def to_pay(self, hours: Decimal) -> Decimal:
+        """What is still to be paid for so many hours of work: without the hardware if it is there already."""
+        return self.running(hours) if self.owned else EXACT.add(self.hardware, self.running(hours))
 
     def share_of_hardware(self, hours: Decimal) -> Decimal | None:
         """What so many hours use up of the hardware; None without a lifetime."""

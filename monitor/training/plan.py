@@ -37,6 +37,7 @@ class Phase:
 
     `on`: as it is called; `count`: hosts at a time; `paid`: hours of one host in all; `duration`: hours on the clock,
     None if it is not known. `after`: the phase before it; neither that nor `start`: it begins with the plan.
+    `data_local`: its data must stay on own hardware; `needs_gpu_memory`: GB that each GPU must have.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Phase:
     start: datetime | None = None
     extent: Extent = Extent.RUN
     flags: tuple[str, ...] = ()
+    data_local: bool = False
+    needs_gpu_memory: int | None = None
 
     @property
     def on_the_clock(self) -> Spread | None:
@@ -65,7 +68,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One `[[plans]]` table; every currency of its phases leads to its own. `which`: the quotes that count."""
+    """One `[[plans]]` table; every currency of its phases leads to its own.
+
+    `which`: the quotes that count; `deadline`: when it should be through.
+    """
 
     name: str
     currency: str
@@ -74,6 +80,7 @@ class Plan:
     phases: tuple[Phase, ...]
     budget: str | None = None
     exchange: tuple[ExchangeRate, ...] = ()
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +236,14 @@ def _bought(plan: Plan, phase: Phase, quote: Quote, *, start: datetime, paid: De
 
 
 def _terms(plan: Plan, phase: Phase, start: datetime) -> Terms:
-    return Terms(start=start, discount=phase.discount, new_customer=phase.new_customer, exchange=plan.exchange)
+    return Terms(
+        start=start,
+        discounts=() if phase.discount is None else (phase.discount,),
+        new_customer=phase.new_customer,
+        exchange=plan.exchange,
+        # A new customer is one when the plan begins, not again with every phase.
+        customer_since=plan.start,
+    )
 
 
 def _spread(plan: Plan, phase: Phase, start: datetime, cost: Decimal) -> Spread:
