@@ -17,15 +17,18 @@ _MOST_INTERRUPTIONS = Decimal(60)
 def add_projections(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands. `add`: name, function, text, examples."""
     text = "what the training plans of the config will cost; exit code 2 when one exceeds its budget"
-    plan = add("plan", functions.plan, text, "", "deepseek-ft", "deepseek-ft --json | jq '.plans[0].p90'")
+    examples = ("", "deepseek-ft", "deepseek-ft --json | jq '.plans[0].p90'", "deepseek-ft --plot plan.svg")
+    plan = add("plan", functions.plan, text, *examples)
     plan.add_argument("name", nargs="?", metavar="NAME", help="one plan; without it all of them")
     plan.add_argument("--json", action="store_true", help="for scripts")
-    plan.add_argument("--plot", metavar="FILE", help=argparse.SUPPRESS)
+    text = "also draw it, into a file .svg or .png: the curve, P10 to P90, the budget, what was spent"
+    plan.add_argument("--plot", metavar="FILE", help=text)
     compare = add(
         "compare",
         functions.compare,
         "the same work on every offer and on own hardware, cheapest first",
         "deepseek-ft",
+        "deepseek-ft --plot offers.png",
         "--hours 500 --on aws:p4d.24xlarge",
         "--gpu-hours 4000 --gpu A100-80GB --json",
         "--hours 100 --on ciuic:8xA100 --quotes article --discount DEEPSEEK2024",
@@ -46,6 +49,8 @@ def add_projections(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     compare.add_argument("--checkpoint-every", type=_duration, metavar="DURATION", help="how often work is saved (1h)")
     compare.add_argument("--restart", type=_duration, metavar="DURATION", help="until work goes on again (10m)")
+    text = "also draw it, into a file .svg or .png: the cost of each offer, and when own hardware pays"
+    compare.add_argument("--plot", metavar="FILE", help=text)
     compare.add_argument("--json", action="store_true", help="for scripts")
     prices = add("prices", functions.prices, "the dated price book", "", "list --quotes article", "list --json")
     prices.add_argument("action", nargs="?", choices=("list", "refresh"), default="list", help="default: list")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from monitor.errors import ExitCode, Problem, UserError
 
 if TYPE_CHECKING:
     from monitor.config import Config
+    from monitor.plan_answer import Answer
     from monitor.training.spot import Interruptions
 
 _CHECKPOINT = timedelta(hours=1)
@@ -30,16 +31,45 @@ def plan(options: argparse.Namespace) -> int:
     from monitor.output import say
     from monitor.plan_text import as_text
 
-    if options.plot is not None:
-        raise UserError("plan --plot is not in this version; leave it out", ExitCode.USAGE)
+    target = _target(options)
     path = _config_path(options)
     config = load(path)
     _warn(config.warnings)
     option = getattr(options, "state_dir", None)
     state = state_dir(path, None if option is None else str(option), os.environ)
-    answers = plan_answer.answer(config, options.name, read_prices(path)[0], state, SystemClock().now())
+    now = SystemClock().now()
+    answers = plan_answer.answer(config, options.name, read_prices(path)[0], state, now)
+    if target is not None:
+        _draw_plan(config, answers, target, state, now)
     say(plan_answer.as_json(answers) if options.json else as_text(answers))
     return ExitCode.OK if all(one.fits is not False for one in answers) else ExitCode.OVER_BUDGET
+
+
+def _draw_plan(config: Config, answers: Sequence[Answer], target: Path, state: Path, now: datetime) -> None:
+    from monitor import plan_actual
+    from monitor.pictures.plan import Ceiling, PlanPicture, draw
+
+    if len(answers) != 1:
+        names = ", ".join(one.projection.plan.name for one in answers)
+        told = f"name it: {names}" if answers else "the config has none"
+        raise UserError(f"--plot draws one plan; {told}", ExitCode.USAGE)
+    projection = answers[0].projection
+    budget = next((one for one in config.budgets if one.name == projection.plan.budget), None)
+    if budget is None:
+        draw(PlanPicture(projection), target)
+        return
+    booked = plan_actual.booked_by_day(config, budget, projection, state, now)
+    ceilings = [Ceiling(*one) for one in plan_actual.ceilings_of(budget, projection, booked)]
+    draw(PlanPicture(projection, ceilings, plan_actual.actual_of(booked, projection.curve[0][0])), target)
+
+
+def _target(options: argparse.Namespace) -> Path | None:
+    """Where the picture goes: looked at first, so that nobody waits for what cannot be drawn."""
+    if options.plot is None:
+        return None
+    from monitor.pictures.canvas import check_target
+
+    return check_target(options.plot)
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -50,6 +80,7 @@ def compare(options: argparse.Namespace) -> int:
     from monitor.output import say
 
     now = SystemClock().now()
+    target = _target(options)
     path = _config_path(options)
     config = _config_if_any(options, path)
     book, warnings = read_prices(path)
@@ -74,6 +105,10 @@ def compare(options: argparse.Namespace) -> int:
         now=now,
     )
     name = None if plan is None else plan.name
+    if target is not None:
+        from monitor.pictures.compare import draw
+
+        draw(found, name, target)
     say(comparison.as_json(found, plan) if options.json else as_text(found, question.which, name))
     return ExitCode.OK
 

@@ -158,7 +158,6 @@ def test_the_tables_stay_within_80_columns(directory: Path) -> None:
     ("arguments", "code", "sentence"),
     [
         (["plan", "deepsek-ft"], 64, 'no plan is named "deepsek-ft"; did you mean "deepseek-ft"?'),
-        (["plan", "--plot", "x.svg"], 64, "plan --plot is not in this version; leave it out"),
     ],
 )
 def test_mistakes_are_one_sentence(directory: Path, arguments: list[str], code: int, sentence: str) -> None:
