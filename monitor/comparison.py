@@ -11,8 +11,8 @@ from typing import Any
 
 from alarms.money import EXACT, parse_amount, plain
 from monitor.clock import to_text
-from monitor.config.report import unknown_name
 from monitor.errors import ExitCode, UserError
+from monitor.suggestions import unknown_name
 from monitor.training.book import CURRENT, Chosen, PriceBook
 from monitor.training.catalog import Discount, gpus
 from monitor.training.compare import BreakEven, Comparison, LocalRow, OfferRow, compare

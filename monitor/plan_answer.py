@@ -35,8 +35,11 @@ class Answer:
         return None if self.verdict is None else self.verdict.fits
 
 
-def answer(config: Config, name: str | None, book: PriceBook, state: Path, now: datetime) -> list[Answer]:
-    """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read."""
+def answer(config: Config, name: str | None, book: Callable[[], PriceBook], state: Path, now: datetime) -> list[Answer]:
+    """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read.
+
+    `book`: what else could be bought; not asked for where every plan fits.
+    """
     wanted = config.plans if name is None else (plan_named(name, config.plans),)
     return [_answer(config, plan, book, state, now) for plan in wanted]
 
@@ -47,7 +50,7 @@ def as_json(answers: Iterable[Answer]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datetime) -> Answer:
+def _answer(config: Config, plan: Plan, book: Callable[[], PriceBook], state: Path, now: datetime) -> Answer:
     projection = project(plan)
     budget = next((budget for budget in config.budgets if budget.name == plan.budget), None)
     if budget is None:
@@ -58,7 +61,7 @@ def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datet
     verdict = judge(projection, limit)
     if verdict.fits:
         return Answer(projection, verdict)
-    return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book.choose(plan.which, plan.start))))
+    return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book().choose(plan.which, plan.start))))
 
 
 def _plan(one: Answer) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from monitor.errors import ExitCode, Problem, UserError
 if TYPE_CHECKING:
     from monitor.config import Config
     from monitor.plan_answer import Answer
+    from monitor.training.book import PriceBook
     from monitor.training.spot import Interruptions
 
 _CHECKPOINT = timedelta(hours=1)
@@ -38,7 +39,7 @@ def plan(options: argparse.Namespace) -> int:
     option = getattr(options, "state_dir", None)
     state = state_dir(path, None if option is None else str(option), os.environ)
     now = SystemClock().now()
-    answers = plan_answer.answer(config, options.name, read_prices(path)[0], state, now)
+    answers = plan_answer.answer(config, options.name, lambda: read_prices(path)[0], state, now)
     if target is not None:
         _draw_plan(config, answers, target, state, now)
     say(plan_answer.as_json(answers) if options.json else as_text(answers))
@@ -76,15 +77,13 @@ def compare(options: argparse.Namespace) -> int:
     """Show the same work everywhere."""
     from monitor import comparison
     from monitor.comparison_text import as_text
-    from monitor.config.prices import read_prices
     from monitor.output import say
 
     now = SystemClock().now()
     target = _target(options)
     path = _config_path(options)
     config = _config_if_any(options, path)
-    book, warnings = read_prices(path)
-    _warn(warnings)
+    book = _book(path)
     plan = None if options.name is None else comparison.plan_named(options.name, () if config is None else config.plans)
     question = comparison.Question(
         plan=plan,
@@ -117,18 +116,30 @@ def prices(options: argparse.Namespace) -> int:
     """List the price book."""
     from monitor import comparison
     from monitor.comparison_text import prices_text
-    from monitor.config.prices import read_prices
     from monitor.output import say
 
     if options.action == "refresh":
         sentence = "prices refresh is not in this version; write newer quotes into prices.toml beside the config"
         raise UserError(sentence, ExitCode.USAGE)
     now = SystemClock().now()
-    book, warnings = read_prices(_config_path(options))
-    _warn(warnings)
+    book = _book(_config_path(options))
     chosen = book.choose(options.quotes, now)
     say(comparison.prices_json(chosen) if options.json else prices_text(chosen, options.quotes, now))
     return ExitCode.OK
+
+
+def _book(config: Path) -> PriceBook:
+    """What ships, with what stands beside a config. Nothing is loaded that only reading such a file needs."""
+    from monitor.config_file import PRICES_FILE
+    from monitor.training.book import shipped
+
+    if not (config.parent / PRICES_FILE).exists():
+        return shipped()
+    from monitor.config.prices import read_prices
+
+    book, warnings = read_prices(config)
+    _warn(warnings)
+    return book
 
 
 def _config_path(options: argparse.Namespace) -> Path:
@@ -140,11 +151,11 @@ def _config_path(options: argparse.Namespace) -> Path:
 
 def _config_if_any(options: argparse.Namespace, path: Path) -> Config | None:
     """The config, or None where none is asked for and there is none: then there is no hardware of one's own."""
-    from monitor.config import load
-
     asked_for = getattr(options, "config", None) is not None or os.environ.get("MONITOR_CONFIG")
     if not asked_for and not path.exists():
         return None
+    from monitor.config import load
+
     config = load(path)
     _warn(config.warnings)
     return config

@@ -13,7 +13,7 @@ from monitor.config.phase_keys import check_needs, check_ways
 from monitor.config.plan_tables import MOST_HOURS, PhaseTable
 from monitor.config.report import Report, choices, unknown_name
 from monitor.config_lines import Loc
-from monitor.training.book import Chosen, PriceBook
+from monitor.training.book import PriceBook, Selection
 from monitor.training.catalog import Discount, gpus
 from monitor.training.hours import Training, gpu_hours
 from monitor.training.local import Rig
@@ -29,11 +29,11 @@ _OUTSIDE = ("price_per_gpu_hour", "currency")
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the phases of a plan may run on. `chosen`: the quotes that count for it, by its `which`."""
+    """What the phases of a plan may run on. `selection`: the quotes that count for it, by its `which`."""
 
     book: PriceBook
     which: str | date
-    chosen: Sequence[Chosen]
+    selection: Selection
     rigs: Sequence[Rig]
 
 
@@ -161,7 +161,7 @@ def _own(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc) -
 
 
 def _offer(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc) -> _Place | None:
-    quoted = [one for one in market.chosen if one.quote.offer == on]
+    quoted = market.selection.of(on)
     if not quoted:
         report.error((*loc, "on"), _unknown(market, on))
         return None
@@ -184,8 +184,7 @@ def _offer(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc)
 def _unknown(market: Market, on: str) -> str:
     if any(quote.offer == on for quote in market.book.quotes):
         return f'"{on}" has no quote among those of quotes = "{market.which}"; choose others there'
-    offers = dict.fromkeys(one.quote.offer for one in market.chosen)
-    return unknown_name("offer", on, (*offers, *(f"{LOCAL}{rig.name}" for rig in market.rigs)))
+    return unknown_name("offer", on, (*market.selection.offers, *(f"{LOCAL}{rig.name}" for rig in market.rigs)))
 
 
 def _discount(report: Report, market: Market, table: PhaseTable, loc: Loc) -> Discount | None:

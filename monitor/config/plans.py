@@ -52,7 +52,7 @@ class Beside:
             except ConfigError as error:
                 self.problems = error.problems
                 return None
-        return Market(self._book, table.quotes, self._book.choose(table.quotes, table.start), self.rigs)
+        return Market(self._book, table.quotes, self._book.select(table.quotes, table.start), self.rigs)
 
 
 def read_plans(report: Report, document: Mapping[str, Any], beside: Beside) -> tuple[Plan, ...]:

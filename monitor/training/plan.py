@@ -206,7 +206,7 @@ def _cost(plan: Plan, phase: Phase, start: datetime, end: datetime) -> PhaseCost
         hours = phase.paid.quantile(P50)
         first = cost_of(phase.host, hours, _terms(plan, phase, start), plan.currency)
         rate, amortised, said = first.rate_per_hour, Decimal(0), first.flags
-        cost = _bought(plan, phase, phase.host, start=start, paid=hours)
+        cost = first.cost if _is_plain(phase) else _bought(plan, phase, phase.host, start=start, paid=hours)
     return PhaseCost(
         phase, start, end, rate, cost, _spread(plan, phase, start, cost), amortised, (*flags, *_fitting(phase, said))
     )
@@ -228,11 +228,16 @@ def _own(plan: Plan, phase: Phase, rig: Rig) -> tuple[Decimal, Decimal, Decimal 
 def _bought(plan: Plan, phase: Phase, quote: Quote, *, start: datetime, paid: Decimal) -> Decimal:
     """The price of so many hours of one host, which several may work off at the same time."""
     terms = _terms(plan, phase, start)
-    if phase.count == 1 or not phase.new_customer:
+    if _is_plain(phase):
         return cost_of(quote, paid, terms, plan.currency).cost
     # The first month is one of the calendar: hours on the clock, not those of all hosts together.
     each = PRECISE.divide(paid, Decimal(phase.count)).quantize(_MICRO, context=PRECISE)
     return EXACT.multiply(cost_of(quote, each, terms, plan.currency).cost, Decimal(phase.count))
+
+
+def _is_plain(phase: Phase) -> bool:
+    """Whether an hour is an hour, on whichever host."""
+    return phase.count == 1 or not phase.new_customer
 
 
 def _terms(plan: Plan, phase: Phase, start: datetime) -> Terms:
