@@ -17,6 +17,7 @@ from monitor.training.spot import Interruptions
 
 P10, P50, P90 = Decimal("0.1"), Decimal("0.5"), Decimal("0.9")
 NO_DURATION = "gpus is not stated: how long it takes is not known, all of it counts at its start"
+BY_TARIFF = "electricity by its tariff at these hours; the rate is their mean"
 WHOLE_PROJECT = "hours of the whole project"
 
 _MICRO = Decimal("1E-6")
@@ -200,8 +201,8 @@ def _left(phase: PhaseCost, since: datetime) -> PhaseCost:
 def _cost(plan: Plan, phase: Phase, start: datetime, end: datetime) -> PhaseCost:
     flags = (*phase.flags, *((WHOLE_PROJECT,) if phase.extent is Extent.PROJECT else ()))
     if isinstance(phase.host, Rig):
-        rate, cost, amortised = _own(plan, phase, phase.host)
-        said: tuple[str, ...] = ()
+        rate, cost, amortised = _own(plan, phase, phase.host, start)
+        said: tuple[str, ...] = () if phase.host.tariff is None else (BY_TARIFF,)
     else:
         hours = phase.paid.quantile(P50)
         first = cost_of(phase.host, hours, _terms(plan, phase, start), plan.currency)
@@ -217,12 +218,16 @@ def _fitting(phase: Phase, flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(flag for flag in flags if phase.interruptions is None or flag != NO_INTERRUPTIONS)
 
 
-def _own(plan: Plan, phase: Phase, rig: Rig) -> tuple[Decimal, Decimal, Decimal | None]:
+def _own(plan: Plan, phase: Phase, rig: Rig, start: datetime) -> tuple[Decimal, Decimal, Decimal | None]:
+    """Rate, which under a tariff is the mean of these hours; cost; share of the hardware."""
     worth = exchange_rate(plan.exchange, rig.currency, plan.currency) or _ONE
     hours = phase.paid.quantile(P50)
     share = rig.share_of_hardware(hours)
     amortised = None if share is None else EXACT.multiply(share, worth)
-    return EXACT.multiply(rig.running_per_hour, worth), EXACT.multiply(rig.running(hours), worth), amortised
+    cost = EXACT.multiply(rig.running(hours, start), worth)
+    if rig.tariff is None:
+        return EXACT.multiply(rig.running_per_hour, worth), cost, amortised
+    return PRECISE.divide(cost, hours).quantize(_MICRO, context=PRECISE), cost, amortised
 
 
 def _bought(plan: Plan, phase: Phase, quote: Quote, *, start: datetime, paid: Decimal) -> Decimal:
@@ -261,7 +266,7 @@ def _spread(plan: Plan, phase: Phase, start: datetime, cost: Decimal) -> Spread:
     host = phase.host
     if isinstance(host, Rig):
         worth = exchange_rate(plan.exchange, host.currency, plan.currency) or _ONE
-        return paid.map(lambda value: EXACT.multiply(host.running(value), worth))
+        return paid.map(lambda value: EXACT.multiply(host.running(value, start), worth))
     return paid.map(lambda value: _bought(plan, phase, host, start=start, paid=value))
 
 
