@@ -49,10 +49,10 @@ def draw(comparison: Comparison, plan: str | None, path: Path) -> None:
     rigs = [row for row in comparison.local if _points(row)][:_MOST_RIGS]
     inches = [_AROUND_INCHES + _BAR_INCHES * max(1, len(shown)), *[_PANEL_INCHES] * len(rigs)]
     title = _title(comparison, plan)
-    with drawn(path, title, sum(inches)) as figure:
+    with drawn(path, " ".join(title.split()), sum(inches)) as figure:
         # Each has margins of its own: names of offers need all of the width, numbers at an axis do not.
         panels = figure.subfigures(len(inches), squeeze=False, height_ratios=inches)[:, 0]
-        _costs(panels[0], shown, comparison, "\n".join(textwrap.wrap(title, _LINE)), left_out=len(bars) - len(shown))
+        _costs(panels[0], shown, comparison, title, left_out=len(bars) - len(shown))
         for panel, row in zip(panels[1:], rigs, strict=True):
             _break_even(panel, row)
 
@@ -61,8 +61,9 @@ def _title(comparison: Comparison, plan: str | None) -> str:
     work = comparison.work
     whose = "" if plan is None else f"{shortened(plan, _NAME)}: "
     able = [row for row in comparison.offers if not row.reasons.ruled_out]
-    cheapest = f", from {for_people(able[0].cost.expected, able[0].cost.currency)}" if able else ""
-    return f"{whose}{number(work.gpu_hours)} GPU-hours of {work.gpu.name}{cheapest}"
+    lines = textwrap.wrap(f"{whose}{number(work.gpu_hours)} GPU-hours of {work.gpu.name}", _LINE)
+    cheapest = [f"from {for_people(able[0].cost.expected, able[0].cost.currency)}"] if able else []
+    return "\n".join([*lines, *cheapest])
 
 
 def _bars(comparison: Comparison) -> Iterator[_Bar]:

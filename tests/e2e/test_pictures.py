@@ -149,9 +149,7 @@ def has_markers(group: ElementTree.Element) -> bool:
 def test_offers_cheapest_first_and_when_own_hardware_pays(directory: Path) -> None:
     svg = drawn(directory, "compare", "deepseek-ft", "--plot", "offers.svg")
     found = texts(svg)
-    assert found[0] != ""
-    title = " ".join(found)
-    assert "deepseek-ft: 4,640 GPU-hours of A100-40GB," in title
+    assert {"deepseek-ft: 4,640 GPU-hours of A100-40GB", "from 3,065.30 USD"} <= set(found)
     names = [text for text in found if text.endswith((", spot", ", on demand")) or text.startswith("rig, ")]
     assert names[:2] == ["gcp:a2-megagpu-16g, spot", "ciuic:8xA100, spot"]
     assert names[-2] == "rig, to buy and to run"
