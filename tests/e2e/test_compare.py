@@ -36,6 +36,7 @@ P4D = ("compare", "--hours", "500", "--on", "aws:p4d.24xlarge", "--quotes", "art
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command with nothing in the environment and a config only if it is in the directory."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(directory)}
+    environment |= {name: os.environ[name] for name in ("MPLCONFIGDIR",) if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "monitor", *arguments],
         cwd=directory,
