@@ -19,9 +19,9 @@ from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
 from monitor.training.book import PriceBook
-from monitor.training.costs import ExchangeRate
+from monitor.training.costs import ExchangeRate, currency_of
 from monitor.training.local import Rig
-from monitor.training.plan import Phase, Plan, currency_of, project, schedule
+from monitor.training.plan import Phase, Plan, project, schedule
 
 _PHASES = 'expected a list such as [{ name = "pretrain", on = "aws:p4d.24xlarge", hours = 500 }]'
 _MOST_PHASES = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, Inexact
@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from alarms.money import EXACT
 from monitor.training.catalog import Discount
+from monitor.training.local import Rig
 from monitor.training.model import PRECISE, Gpu, Pricing, Quote
 from monitor.training.spot import Interruptions
 
@@ -97,6 +98,15 @@ def exchange_rate(rates: Sequence[ExchangeRate], source: str, target: str) -> De
         return _ONE
     fitting = [rate for rate in rates if (rate.source, rate.target) == (source, target)]
     return max(fitting, key=lambda rate: rate.as_of).rate if fitting else None
+
+
+def currency_of(hosts: Sequence[Quote | Rig], exchange: Sequence[ExchangeRate], wanted: str | None) -> str | None:
+    """The currency that all of these lead to: the wanted one, else that of the first that serves; None: none."""
+    candidates: Iterable[str] = dict.fromkeys(host.currency for host in hosts) if wanted is None else (wanted,)
+    for candidate in candidates:
+        if all(exchange_rate(exchange, host.currency, candidate) is not None for host in hosts):
+            return candidate
+    return None
 
 
 def cost_of(quote: Quote, hours: Decimal, terms: Terms, currency: str) -> Cost:

@@ -167,15 +167,6 @@ def schedule(plan: Plan, share: Decimal = P50) -> Mapping[str, tuple[datetime, d
     return times
 
 
-def currency_of(hosts: Sequence[Quote | Rig], exchange: Sequence[ExchangeRate], wanted: str | None) -> str | None:
-    """The currency that all of these lead to: the wanted one, else that of the first that serves; None: none."""
-    candidates: Iterable[str] = dict.fromkeys(host.currency for host in hosts) if wanted is None else (wanted,)
-    for candidate in candidates:
-        if all(exchange_rate(exchange, host.currency, candidate) is not None for host in hosts):
-            return candidate
-    return None
-
-
 def _sum(phases: Sequence[PhaseCost]) -> Spread:
     """What they cost together."""
     if all(phase.spread.is_certain and phase.spread.values[0] == phase.cost for phase in phases):
