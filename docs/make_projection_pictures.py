@@ -19,6 +19,7 @@ from alarms.model import Period
 from monitor.model import Batch, Charge, Series
 from monitor.store.charges import replace
 from monitor.store.database import open_store
+from monitor.store.facts import SourceClock, write_clock
 
 HERE = Path(__file__).parent
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -85,6 +86,7 @@ def fill(state: Path) -> None:
     whole = Period(days[0].start, days[-1].end)
     with open_store(state) as store, store.transaction() as tx:
         replace(tx, series.source, Batch(charges, {series: whole}, data_as_of=whole.end), whole.end)
+        write_clock(tx, SourceClock(series.source, last_poll=whole.end, data_as_of=whole.end))
 
 
 def draw(directory: Path, *arguments: str) -> None:

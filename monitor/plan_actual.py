@@ -1,56 +1,41 @@
-"""What the ledger holds beside a plan: what was spent since it began, and how high its budget lets it grow."""
+"""What the ledger says beside a plan: what was spent since it began, and how high its budget lets it grow. Pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
-from alarms.money import EXACT, total
-from monitor.config import BudgetConfig, Config
-from monitor.period import day_of, midnight, period_of
-from monitor.store import charges
-from monitor.store.database import LEDGER, open_reading
+from alarms.model import Period
+from alarms.money import EXACT
+from monitor.config import BudgetConfig
+from monitor.period import Calendar, day_of, period_of, repeats
+from monitor.plan_spend import Booked
 from monitor.training.plan import Projection
 
 Point = tuple[datetime, Decimal]
 _DAY = timedelta(days=1)
+# More than these nobody tells apart.
+_MOST_POINTS = 60
 
 
-def actual_of(booked: Mapping[date, Decimal], start: datetime) -> list[Point]:
-    """What was spent by the end of each day since the one on which a plan starts; empty if nothing is booked then."""
+def actual_of(ledger: Booked, calendar: Calendar, start: datetime) -> list[Point]:
+    """What was spent by the ends of days since the one on which a plan starts, as far as all sources have told."""
     first = day_of(start).start
-    days = [day for day in booked if midnight(day) >= first]
-    if not days:
+    if ledger.until is None or ledger.until <= first:
         return []
-    points, so_far, at = [(start, Decimal(0))], Decimal(0), first
-    while at <= midnight(max(days)):
-        so_far = EXACT.add(so_far, booked.get(at.date(), Decimal(0)))
-        at += _DAY
-        points.append((at, so_far))
+    base = period_of(calendar, start).start
+    before = ledger.spent(Period(base, first))
+    step = max(1, (ledger.until - first) // _DAY // _MOST_POINTS) * _DAY
+    points, at = [(start, Decimal(0))], first
+    while at < ledger.until:
+        at = min(at + step, ledger.until)
+        if at > start:
+            points.append((at, EXACT.subtract(ledger.spent(Period(base, at)), before)))
     return points
 
 
-def booked_by_day(
-    config: Config, budget: BudgetConfig, projection: Projection, state: Path, now: datetime
-) -> Mapping[date, Decimal]:
-    """What each day of the budget cost, from the period on in which the plan starts; nothing without a store."""
-    since = period_of(budget.period, projection.plan.start).start
-    found: dict[date, Decimal] = defaultdict(Decimal)
-    if not (state / LEDGER).exists() or since >= now:
-        return found
-    sources = {source.name for source in config.sources if source.currency == budget.currency}
-    with open_reading(state) as connection:
-        for series, day, billed, _ in charges.day_totals(connection, since, now):
-            if series.source in sources and series.currency == budget.currency and budget.scope.covers(series):
-                found[day] = EXACT.add(found[day], billed)
-    return found
-
-
 def ceilings_of(
-    budget: BudgetConfig, projection: Projection, booked: Mapping[date, Decimal]
+    budget: BudgetConfig, projection: Projection, ledger: Booked
 ) -> list[tuple[datetime, datetime, Decimal]]:
     """(from, until, level) of each period that the plan runs in: where its curve is when that period is used up.
 
@@ -61,11 +46,10 @@ def ceilings_of(
     at = begin
     while not found or at < end:
         period = period_of(budget.period, at)
-        until = min(day_of(begin).start, period.end)
-        before = total(amount for day, amount in booked.items() if period.start <= midnight(day) < until)
-        level = EXACT.subtract(budget.amount, before)
-        found.append((at, max(at, min(period.end, end)), EXACT.add(level, projection.planned(at, before=True))))
-        if period.end <= at:
-            break  # fixed dates that are over
+        earlier = ledger.spent(Period(period.start, max(period.start, min(day_of(begin).start, period.end))))
+        level = EXACT.add(EXACT.subtract(budget.amount, earlier), projection.planned(at, before=True))
+        if not repeats(budget.period):
+            return [(begin, end, level)]  # it has no other period
+        found.append((at, min(period.end, end), level))
         at = period.end
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from monitor.clock import to_text
 from monitor.comparison import money, plan_named, quote_json
 from monitor.config import Config
 from monitor.period import period_of
-from monitor.plan_spend import booked
+from monitor.plan_spend import Booked, booked
 from monitor.training.book import PriceBook
 from monitor.training.gate import Limit, Verdict, Way, judge, ways_to_fit
 from monitor.training.model import Quote
@@ -23,11 +23,12 @@ from monitor.training.plan import P10, P50, P90, PhaseCost, Plan, Projection, pr
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One plan. `verdict` None: it names no budget. `ways`: what would fit, if it does not."""
+    """One plan. `verdict` None: it names no budget. `ways`: what would fit, if it does not. `ledger`: of its budget."""
 
     projection: Projection
     verdict: Verdict | None = None
     ways: tuple[Way, ...] = ()
+    ledger: Booked | None = None
 
     @property
     def fits(self) -> bool | None:
@@ -60,8 +61,9 @@ def _answer(config: Config, plan: Plan, book: Callable[[], PriceBook], state: Pa
     limit = Limit(budget.name, budget.period, budget.amount, ledger.spent, ledger.until)
     verdict = judge(projection, limit)
     if verdict.fits:
-        return Answer(projection, verdict)
-    return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book().choose(plan.which, plan.start))))
+        return Answer(projection, verdict, ledger=ledger)
+    ways = tuple(ways_to_fit(projection, limit, book().choose(plan.which, plan.start)))
+    return Answer(projection, verdict, ways, ledger)
 
 
 def _plan(one: Answer) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +41,12 @@ def plan(options: argparse.Namespace) -> int:
     now = SystemClock().now()
     answers = plan_answer.answer(config, options.name, lambda: read_prices(path)[0], state, now)
     if target is not None:
-        _draw_plan(config, answers, target, state, now)
+        _draw_plan(config, answers, target)
     say(plan_answer.as_json(answers) if options.json else as_text(answers))
     return ExitCode.OK if all(one.fits is not False for one in answers) else ExitCode.OVER_BUDGET
 
 
-def _draw_plan(config: Config, answers: Sequence[Answer], target: Path, state: Path, now: datetime) -> None:
+def _draw_plan(config: Config, answers: Sequence[Answer], target: Path) -> None:
     from monitor import plan_actual
     from monitor.pictures.plan import Ceiling, PlanPicture, draw
 
@@ -54,14 +54,14 @@ def _draw_plan(config: Config, answers: Sequence[Answer], target: Path, state: P
         names = ", ".join(one.projection.plan.name for one in answers)
         told = f"name it: {names}" if answers else "the config has none"
         raise UserError(f"--plot draws one plan; {told}", ExitCode.USAGE)
-    projection = answers[0].projection
+    projection, ledger = answers[0].projection, answers[0].ledger
     budget = next((one for one in config.budgets if one.name == projection.plan.budget), None)
-    if budget is None:
+    if budget is None or ledger is None:
         draw(PlanPicture(projection), target)
         return
-    booked = plan_actual.booked_by_day(config, budget, projection, state, now)
-    ceilings = [Ceiling(*one) for one in plan_actual.ceilings_of(budget, projection, booked)]
-    draw(PlanPicture(projection, ceilings, plan_actual.actual_of(booked, projection.curve[0][0])), target)
+    ceilings = [Ceiling(*one) for one in plan_actual.ceilings_of(budget, projection, ledger)]
+    actual = plan_actual.actual_of(ledger, budget.period, projection.curve[0][0])
+    draw(PlanPicture(projection, ceilings, actual), target)
 
 
 def _target(options: argparse.Namespace) -> Path | None:

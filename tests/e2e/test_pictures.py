@@ -19,6 +19,7 @@ from alarms.model import Period
 from monitor.model import Batch, Charge, Series
 from monitor.store.charges import replace
 from monitor.store.database import open_store
+from monitor.store.facts import SourceClock, write_clock
 from tests.e2e.test_compare import CONFIG, ROOT, run
 from tests.e2e.test_plan import PLANS
 
@@ -142,6 +143,7 @@ def test_what_the_ledger_holds_is_drawn_beside_it(directory: Path) -> None:
         charges = tuple(Charge(series, day, Decimal(900)) for day in days)
         whole = Period(days[0].start, days[-1].end)
         replace(tx, "aws", Batch(charges, {series: whole}, data_as_of=whole.end), now)
+        write_clock(tx, SourceClock("aws", last_poll=now, data_as_of=whole.end))
     svg = drawn(directory, "plan", "deepseek-ft", "--plot", "plan.svg")
     assert "spent, by the ledger" in texts(svg)
     # The start, then two days; what was spent before the plan began lowers the budget's line, by 900.
