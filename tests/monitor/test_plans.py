@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from alarms.model import Period
 from alarms.money import total
 from monitor.period import Calendar, PeriodKind
 from monitor.training.book import shipped
-from monitor.training.catalog import gpus
+from monitor.training.catalog import Discount, gpus
 from monitor.training.gate import Limit, judge, ways_to_fit
 from monitor.training.hours import HIGHEST_MFU, LOWEST_MFU, Precision, Training, gpu_hours, measured, mfu_of
 from monitor.training.model import Pricing, Quote, Spread
@@ -84,6 +85,15 @@ def test_phases_follow_each_other_and_the_curve_ends_at_the_total() -> None:
     ]
     assert found.planned(START + timedelta(hours=75)) == Decimal(750)
     assert found.doubts == ()
+
+
+def test_a_new_customer_is_one_for_the_first_month_of_the_plan_and_not_of_each_phase() -> None:
+    code = Discount("NEW", "X", Decimal("0.1"), Decimal("0.5"), None, "a test")
+    rows = [phase("a", "700"), phase("b", "100", after="a"), phase("c", "100", after="b")]
+    found = project(plan(*(replace(one, discount=code, new_customer=True) for one in rows)))
+    # December has 744 hours: 700 and 44 of them at half, 56 and 100 at nine tenths.
+    assert [one.cost for one in found.phases] == [700 * 5, 44 * 5 + 56 * 9, 100 * 9]
+    assert [one.rate_per_hour for one in found.phases] == [5, 5, 9]
 
 
 def test_phases_at_the_same_time_add_up_on_the_curve() -> None:
