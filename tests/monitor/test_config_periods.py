@@ -194,7 +194,11 @@ def problems(path: Path) -> list[tuple[int | None, str, str]]:
     return [(problem.line, problem.path, problem.message) for problem in caught.value.problems]
 
 
-GCP = '[[sources]]\nname = "gcp"\ntype = "gcp_billing_export"\ntable = "proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"\n'
+GCP = """[[sources]]
+name = "gcp"
+type = "gcp_billing_export"
+table = "proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
+"""
 AZURE = """[[sources]]
 name = "azure"
 type = "azure_cost"
