@@ -433,3 +433,19 @@ def test_a_budget_by_invoices_has_months_like_any_other_in_aws(world: World) -> 
     world.configure(BUDGET.format(name="training", more='calendar = "billing"\nmanage = true'))
     assert world.look() == {"training": ("IN_SYNC", "")}
     assert moto_budgets.budgets_of(ACCOUNT)[NAME].budget["TimeUnit"] == "MONTHLY"
+
+
+def test_what_a_gone_budget_has_left_is_removed_when_the_account_can_be_seen_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    world.look()
+    world.configure(BUDGET.format(name="other", more="manage = true"))
+    with monkeypatch.context() as patch:
+        deny(patch, CloudWatchBackend, "get_alarms_by_alarm_name_prefix")
+        assert {name: state for name, (state, _) in world.look(HOUR).items()} == {
+            "other": "UNKNOWN",
+            "training": "IN_SYNC",
+        }
+    assert world.look(HOUR) == {"other": ("IN_SYNC", "")}
+    assert {name.split("/")[1] for name in alarms()} == {"other"}
