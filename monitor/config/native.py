@@ -30,7 +30,7 @@ def check_native(report: Report, sources: Sequence[Part], budgets: Sequence[Draf
 def _check_places(report: Report, sources: Sequence[Part]) -> None:
     """Two sources read the same places or none in common: what one of them does not know is left over to the other."""
     for number, part in enumerate(sources):
-        mine = getattr(part.settings, "places", frozenset())
+        mine: frozenset[str] = getattr(part.settings, "places", frozenset())
         for other in sources[:number]:
             both = mine & getattr(other.settings, "places", frozenset())
             if both and mine != other.settings.places:

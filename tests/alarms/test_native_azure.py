@@ -19,7 +19,7 @@ from alarms.clients import azure_twins as forms
 from alarms.clients.azure import ScopedSettings
 from alarms.clients.azure_names import budget_in, name_of
 from alarms.clients.azure_twins import Moment
-from alarms.errors import AccessError, OutsideError, PermanentError, TemporaryError
+from alarms.errors import AccessError, OutsideError, PermanentError, TemporaryError, UnreachableError
 from alarms.model import Limit, Period, Severity, Threshold
 from alarms.native.azure import AzureNative
 from alarms.reconcile import Op, carry_out, compare
@@ -695,6 +695,13 @@ def test_what_azure_answers_instead_is_one_sentence(
         native.owned()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_nobody_there_is_no_refusal(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alarms.clients.azure_budgets._wait", lambda seconds: None)
+    nowhere = ScopedSettings(scope=AZURE_SCOPE, endpoint_url="https://127.0.0.1:9")
+    with pytest.raises(UnreachableError):
+        AzureNative(nowhere, PREFIX, lambda: NOW).owned()
 
 
 @pytest.mark.parametrize(
