@@ -15,8 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from alarms.clients.http import parse_retry_after
-from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError, UnreachableError
-from monitor.errors import BadDataError
+from alarms.errors import (
+    AccessError,
+    BadDataError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+    UnreachableError,
+)
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 # Further tries of one call inside a read; the next read comes soon enough.
@@ -79,7 +86,7 @@ class Session:
     def _make(self) -> tuple[Any, Any]:
         import google.auth.transport.requests
 
-        from monitor.clients.gcp_answers import bounded
+        from alarms.clients.gcp_answers import bounded
 
         credentials = default_credentials()
         transport: Any = google.auth.transport.requests
