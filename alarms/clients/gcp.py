@@ -132,6 +132,7 @@ def translated(doing: Doing) -> Iterator[None]:
         import requests.exceptions
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import Error as FormatError
     except ImportError as error:
         raise MissingExtraError(
             "the packages of Google Cloud are not installed: pip install 'cloud-budget-monitor[gcp]'"
@@ -140,7 +141,7 @@ def translated(doing: Doing) -> Iterator[None]:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException, TimeoutError) as error:
         raise translate(error, doing) from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, FormatError, LookupError, RecursionError, TypeError, ValueError) as error:
         # What the SDK falls over: no JSON, or JSON of another shape.
         raise BadDataError(f"what answered {doing.what} was not {doing.service}, or its answer is damaged") from error
 

@@ -38,7 +38,8 @@ class BudgetService:
     """Budgets of any billing account, part of a `GoogleCloud`.
 
     `projects`: numbers by id. `topics`: that are there. `currency`: of the account. `changed`: called after each
-    change; what it raises is answered although the change was made. `sent`: e-mails, by budget and what they say.
+    change; what it raises is answered although the change was made. `listed`: makes of a page what is answered. `sent`:
+    e-mails, to whom and of which rule. `published`: messages, by topic.
     """
 
     def __init__(self, cloud: GoogleCloud, *, page: int = 3) -> None:
@@ -47,6 +48,7 @@ class BudgetService:
         self.projects = {"train": "111111111111", "serve": "222222222222", "old": "333333333333"}
         self.topics = {"projects/bill-proj/topics/budgets"}
         self.changed: Callable[[], None] = lambda: None
+        self.listed: Callable[[Json], Json] = lambda answer: answer
         self.sent: list[tuple[str, str]] = []
         self.published: list[tuple[str, Json]] = []
         self._budgets: dict[str, Json] = {}
@@ -116,7 +118,7 @@ class BudgetService:
             answer: Json = {"budgets": [_answered(one, call) for one in page]}
             if start + most < len(of_account):
                 answer["nextPageToken"] = str(start + most)
-        return answer
+        return self.listed(answer)
 
     def _create(self, call: Call) -> Json:
         self._need("create")

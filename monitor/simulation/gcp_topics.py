@@ -1,4 +1,4 @@
-"""Topics of Pub/Sub on loopback over gRPC, as far as somebody looks at them: who may publish, and who has subscribed."""
+"""Topics of Pub/Sub on loopback over gRPC, for whoever looks at them: who may publish, and who has subscribed."""
 
 from __future__ import annotations
 
