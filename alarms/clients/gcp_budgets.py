@@ -90,7 +90,9 @@ class Budgets:
     def _twin(self, name: str, budget: Any) -> Twin:
         with translated(self._doing("the question for budgets", "list")):
             shown = forms.shown_in(self._prefix, budget.display_name) or ""
-            return Twin(forms.BUDGET, name, self.names.get(budget.display_name, shown), forms.fields_of(budget))
+            return Twin(
+                forms.BUDGET, name, self.names.get(budget.display_name, shown), forms.fields_of(type(budget).pb(budget))
+            )
 
     def _message(self, twin: Twin) -> Any:
         from google.cloud.billing.budgets_v1 import Budget

@@ -51,10 +51,10 @@ def rule(basis: str, ratio: Decimal) -> str:
 
 
 def fields_of(budget: Any) -> dict[str, Value]:
-    """A budget (proto-plus) as it is. What Google fills in by itself is as if it had been said."""
+    """A budget (of the protocol itself) as it is. What Google fills in by itself is as if it had been said."""
     fields: dict[str, Value] = {"amount": _amount(budget.amount), **_filter(budget.budget_filter)}
     for one in budget.threshold_rules:
-        basis = _word(one.spend_basis) or _BASIS
+        basis = _word(one, "spend_basis") or _BASIS
         fields[rule(basis, Decimal(repr(one.threshold_percent)))] = SET
     told = budget.notifications_rule
     fields["pubsubTopic"] = told.pubsub_topic
@@ -100,7 +100,7 @@ def _mark(prefix: str, shown: str) -> str:
 
 
 def _amount(amount: Any) -> str:
-    if "last_period_amount" in amount:
+    if amount.HasField("last_period_amount"):
         return LAST_PERIOD
     money = amount.specified_amount
     return f"{plain(Decimal(money.units) + Decimal(money.nanos).scaleb(-_NANOS))} {money.currency_code}"
@@ -117,12 +117,12 @@ def _filter(found: Any) -> dict[str, Value]:
             ("creditTypes", "credit_types"),
         )
     }
-    fields["creditTypesTreatment"] = _word(found.credit_types_treatment) or _CREDITS
-    if "custom_period" in found:
+    fields["creditTypesTreatment"] = _word(found, "credit_types_treatment") or _CREDITS
+    if found.HasField("custom_period"):
         period = found.custom_period
         fields["startDate"], fields["endDate"] = _day(period.start_date), _day(period.end_date)
     else:
-        fields["calendarPeriod"] = _word(found.calendar_period) or "MONTH"
+        fields["calendarPeriod"] = _word(found, "calendar_period") or "MONTH"
     for key, values in found.labels.items():
         fields[f"{LABEL}{key}"] = tuple(sorted(str(value) for value in values))
     return fields
@@ -141,9 +141,11 @@ def _filter_message(fields: Mapping[str, Value]) -> dict[str, Any]:
     return {**message, "customPeriod": {name: _day_message(value_text(day)) for name, day in days.items() if day}}
 
 
-def _word(enum: Any) -> str:
+def _word(message: Any, field: str) -> str:
     """Of an enumeration; "" for none. One that is newer than our package is a number."""
-    name = getattr(enum, "name", None) or str(int(enum))
+    number = getattr(message, field)
+    known = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number.get(number)
+    name = str(number) if known is None else str(known.name)
     return "" if _UNSPECIFIED in name else name
 
 
