@@ -9,6 +9,8 @@ from monitor.config.budgets import Draft
 from monitor.config.parts import Part
 from monitor.config.report import Report, choices
 
+_PREFIX = "native_"
+
 
 def check_native(report: Report, sources: Sequence[Part], budgets: Sequence[Draft]) -> None:
     """Report budgets whose twins could be nowhere."""
@@ -23,3 +25,19 @@ def check_native(report: Report, sources: Sequence[Part], budgets: Sequence[Draf
         if clouds and not clouds & set(alarms.registry.natives()):
             known = choices(alarms.registry.natives())
             report.error((*draft.loc, "native"), f"none of its sources is in a cloud that can hold its twins ({known})")
+    if any(draft.config.native for draft in budgets):
+        _check_shared(report, sources)
+
+
+def _check_shared(report: Report, sources: Sequence[Part]) -> None:
+    """Two sources of one account share their twins, so they may not say different things about them."""
+    first: dict[str, Part] = {}
+    for part in sources:
+        bill = getattr(part.settings, "bill", None)
+        if bill is None:
+            continue
+        other = first.setdefault(bill, part)
+        for name in (one for one in type(part.settings).model_fields if one.startswith(_PREFIX)):
+            if getattr(part.settings, name) != getattr(other.settings, name, None):
+                text = f'shares its twins with source "{other.name}", which reads the same account: give both the same'
+                report.error((*part.loc, name), f"{text} {name}")
