@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from alarms.clients.gcp import Doing, credentials_of, retry, translated
+from alarms.errors import MissingExtraError
 
 T = TypeVar("T")
 # One call with its further tries; the whole look has a deadline of its own.
@@ -30,41 +32,33 @@ class Apis:
     @cached_property
     def budgets(self) -> Any:
         """Of budgets."""
-        from google.cloud.billing.budgets_v1 import BudgetServiceClient
-
-        return self._client(BudgetServiceClient, _BUDGETS)
+        return self._client("google.cloud.billing.budgets_v1", "BudgetServiceClient", _BUDGETS)
 
     @cached_property
     def catalog(self) -> Any:
         """Of services."""
-        from google.cloud.billing_v1 import CloudCatalogClient
-
-        return self._client(CloudCatalogClient, _BILLING)
+        return self._client("google.cloud.billing_v1", "CloudCatalogClient", _BILLING)
 
     @cached_property
     def topics(self) -> Any:
         """Of topics; over gRPC, as it always is."""
-        from google.pubsub_v1 import PublisherClient
-
-        return PublisherClient(credentials=self._credentials)
+        return _class("google.pubsub_v1", "PublisherClient")(credentials=self._credentials)
 
     @cached_property
     def session(self) -> Any:
         """For what has no client of its own among our packages."""
-        import google.auth.transport.requests
-
-        transport: Any = google.auth.transport.requests
-        return transport.AuthorizedSession(self._credentials)
+        return _class("google.auth.transport.requests", "AuthorizedSession")(self._credentials)
 
     def address(self, path: str) -> str:
         """Of a resource of the Resource Manager."""
         return f"{(self._endpoint or f'https://{_MANAGER}.googleapis.com').rstrip('/')}{path}"
 
-    def _client(self, kind: Any, api: str) -> Any:
+    def _client(self, module: str, name: str, api: str) -> Any:
         split = urlsplit(self._endpoint or f"https://{api}.googleapis.com")
         # It adds https:// by itself, and takes http:// as it stands.
         host = split.netloc if split.scheme == "https" else f"{split.scheme}://{split.netloc}"
-        return kind(credentials=self._credentials, transport="rest", client_options={"api_endpoint": host})
+        made = _class(module, name)
+        return made(credentials=self._credentials, transport="rest", client_options={"api_endpoint": host})
 
     @cached_property
     def _credentials(self) -> Any:
@@ -75,3 +69,13 @@ def call(doing: Doing, function: Callable[..., T], *, again: bool = True) -> T:
     """Its result. `function` takes `retry` and `timeout`; `again`: it may be tried twice more. Raises OutsideError."""
     with translated(doing):
         return function(retry=retry(CALL_S) if again else None, timeout=CALL_S)
+
+
+def _class(module: str, name: str) -> Any:
+    """By name and not by import statement: an older installation may lack one of the packages."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the package of {module} is not installed: pip install 'cloud-budget-monitor[gcp]'"
+        ) from error

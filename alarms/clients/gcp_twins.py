@@ -31,8 +31,7 @@ _BASIS, _CREDITS = "CURRENT_SPEND", "INCLUDE_ALL_CREDITS"
 def budget_name(prefix: str, budget: str) -> str:
     """The display name of the twin. It ends with a mark of its own: budgets have neither tags nor unique names."""
     room = _LONGEST - len(prefix) - 1 - len(" #") - _HASH
-    usual = _USUAL.fullmatch(budget) and len(budget) <= room
-    shown = budget if usual else slug(f"{budget}\n", room)  # the line's end: never without a mark of what it was
+    shown = _shown(budget, room)
     return f"{prefix}/{shown} #{_mark(prefix, shown)}"
 
 
@@ -93,6 +92,22 @@ def message_of(twin: Twin) -> dict[str, Any]:
 def text_of(twin: Twin) -> str:
     """The same as text."""
     return json.dumps(message_of(twin))
+
+
+def _shown(budget: str, room: int) -> str:
+    """What does not fit as it stands is shortened, that of one of many accounts (`training/project`) from there on."""
+    if _USUAL.fullmatch(budget) and len(budget) <= room:
+        return budget
+    base, _, account = budget.rpartition("/")
+    left = room - len(base) - 1
+    if _USUAL.fullmatch(base) and left > _HASH:
+        return f"{base}/{_short(account, left)}"
+    return _short(budget, room)
+
+
+def _short(text: str, room: int) -> str:
+    # The line's end is no usual character: there is always a mark of what it was.
+    return slug(f"{text}\n", room)
 
 
 def _mark(prefix: str, shown: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 
 from alarms.clients import gcp_calls
 from alarms.clients import gcp_twins as forms
-from alarms.errors import AccessError, BadDataError, PermanentError, TemporaryError, UnreachableError
+from alarms.errors import AccessError, BadDataError, MissingExtraError, PermanentError, TemporaryError, UnreachableError
 from alarms.model import Limit, Period, Severity, Threshold
 from alarms.native import gcp
 from alarms.native.gcp import GcpNative
@@ -69,6 +71,11 @@ class World:
         told = {"native_topic": GCP_TOPIC, "native_channels": GCP_CHANNELS}
         described = GcpSettings.model_validate({"native_endpoint": self.cloud.url, **told, **more})
         return GcpNative(described, prefix)
+
+    @cached_property
+    def two(self) -> tuple[GcpNative, GcpNative]:
+        """That know the names of everything already."""
+        return self.native(), self.native()
 
 
 @pytest.fixture(scope="module")
@@ -304,14 +311,14 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shapes=st.lists(shapes, min_size=1, max_size=4, unique_by=lambda one: one.budget))
 def test_the_plan_is_empty_after_apply_whatever_the_budgets(world: World, shapes: list[Wanted]) -> None:
     world.budgets.clear()
-    apply(world.native(), *shapes)
-    assert changes(world.native(), *shapes) == ()
-    made = [one for one in shapes if world.native().design(one, ACCOUNT).twins]
-    assert len(world.budgets.budgets) == len(made)
+    first, second = world.two
+    apply(first, *shapes)
+    assert changes(second, *shapes) == ()
+    assert len(world.budgets.budgets) == sum(len(second.design(one, ACCOUNT).twins) for one in shapes)
 
 
 # --- Drift: each field, one by one ----------------------------------------------------------------------------------
@@ -433,7 +440,7 @@ def test_words_that_are_newer_than_our_package_differ(world: World, applied: Gcp
 
 @pytest.mark.parametrize("prefix", [PREFIX, "p", "x" * 40])
 def test_names_are_short_enough_and_lead_back(prefix: str) -> None:
-    for budget in ("training", "a/b", "x" * 200, "é", "a~b", " a", "a ", "\n", "x #cef8f170"):
+    for budget in ("training", "a/b", "team/" + "p" * 30, "x" * 200, "é", "a~b", " a", "a ", "\n", "x #cef8f170"):
         name = forms.budget_name(prefix, budget)
         assert len(name) <= 60
         assert name.isascii()
@@ -464,6 +471,14 @@ def test_a_second_budget_of_the_same_name_is_left_over(world: World, applied: Gc
     apply(applied)
     assert len(world.budgets.budgets) == 1
     assert drift(applied) == {}
+
+
+def test_a_budget_of_one_of_many_projects_keeps_the_name_that_they_share(world: World, native: GcpNative) -> None:
+    wanted = [replace(WANTED, budget=f"training/{'p' * 30}-{number}") for number in range(2)]
+    apply(native, *wanted)
+    found = [one.budget for one in native.owned().twins]
+    assert sorted(found) == [one.budget for one in wanted]
+    assert all(one.budget.startswith("training/ppp") for one in world.native().owned().twins), "and to another state"
 
 
 def test_a_name_that_was_shortened_is_known_while_it_is_described(world: World, native: GcpNative) -> None:
@@ -612,6 +627,12 @@ def test_nobody_there_is_an_error_in_time(world: World, monkeypatch: pytest.Monk
             native.owned() if what == "owned" else native.design(replace(WANTED, **scope), ACCOUNT)
     assert "html" not in str(caught.value)
     assert isinstance(caught.value, UnreachableError) or fault is not fault_server.hang
+
+
+def test_a_package_that_is_not_installed_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud.billing.budgets_v1", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'cloud-budget-monitor\[gcp\]'"):
+        world.native().owned()
 
 
 # --- The drill ------------------------------------------------------------------------------------------------------
