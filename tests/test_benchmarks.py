@@ -19,5 +19,7 @@ def test_each_benchmark_runs_and_gives_a_ratio(tmp_path: Path) -> None:
         "python -m monitor status",
         "turn",
         "daemon at rest",
+        "monitor compare",
+        "20 plans",
     }
     assert all(row in done.stdout for row in rows)

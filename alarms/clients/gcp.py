@@ -43,7 +43,7 @@ _QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 _OURS_TO_RETRY = frozenset({"backendError", "internalError", "badGateway", *_THROTTLED})
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
 _LATER = (_TOO_MANY, 503)
-# gRPC's UNAVAILABLE and DEADLINE_EXCEEDED: of a connection, not of a server.
+# gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, which no HTTP answer stands behind: of a connection, not of a server.
 _UNHEARD = (503, 504)
 
 
@@ -212,7 +212,7 @@ def _refused(error: Any, doing: Doing) -> OutsideError:
     said = f"{doing.service} answered {' '.join(filter(None, (str(status or ''), reason)))} to {doing.what}"
     passing = reason in _QUOTA or reason in _THROTTLED or status in _LATER or status >= _SERVER
     if reason not in _NOT_ENABLED | _NO_BILLING and passing:
-        if reason == "" and getattr(error, "grpc_status_code", None) is not None and status in _UNHEARD:
+        if status in _UNHEARD and not hasattr(getattr(error, "response", None), "headers"):
             return UnreachableError(f"{doing.service} could not be reached, or did not answer {doing.what} in time")
         advice = "" if status >= _SERVER and status not in _LATER else ": too many requests, or overloaded"
         if reason in _QUOTA:

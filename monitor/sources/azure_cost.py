@@ -31,7 +31,7 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long after the last try what was read before Azure asked to wait is as good as new: it publishes every four hours.
+# So long what was read before Azure asked to wait is as good as new: it publishes every four hours.
 _GOOD_FOR_S = 7200.0
 
 
@@ -78,7 +78,9 @@ class AzureCost:
         self._settings = settings
         self._client: Any = None
         self._kept: Kept = {}
-        self._kept_until = 0.0
+        self._good_until = 0.0
+        self._is_waiting = False
+        self._fills_in = False
 
     def windows(
         self,
@@ -95,6 +97,7 @@ class AzureCost:
             if older.start < known:
                 windows.append(Window(older))
             older = self._period_of(older.start - _SECOND)
+        self._fills_in = len(windows) > 1
         return windows
 
     def fetch(self, window: Window) -> Batch:
@@ -106,19 +109,28 @@ class AzureCost:
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
     def _fetch(self, window: Window) -> Batch:
-        kept: Kept = self._kept if time.monotonic() < self._kept_until else {}
         try:
-            batch = self._read(self._queries(kept), window)
+            batch = self._read(self._queries(self._pages(window)), window)
         except AccessError:
             self._client = None  # and with it the token, which may be of the time before a right was given
             raise
         except TemporaryError as error:
-            if error.retry_after is not None:
-                # Asked for again all at once, it would run into the same limit for ever.
-                self._kept, self._kept_until = kept, time.monotonic() + _GOOD_FOR_S
+            self._is_waiting = error.retry_after is not None
             raise
-        self._kept = {}
+        if not self._fills_in:
+            self._kept = {}
         return batch
+
+    def _pages(self, window: Window) -> Kept:
+        """What need not be asked for again: pages since the last read that was not told to wait.
+
+        Or the running period would use up what Azure allows each time, and the past never be filled in.
+        """
+        anew = not self._is_waiting or time.monotonic() > self._good_until
+        if anew and not self._is_closed(window):
+            self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
+        self._is_waiting = False
+        return self._kept
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:
         periods = self._periods(window)
@@ -131,7 +143,7 @@ class AzureCost:
                 refused[scope.path] = error
         if not found:
             raise next(iter(refused.values()))
-        if not _is_closed(window, periods):
+        if not self._is_closed(window):
             self._check_currency(found)
         return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
 
@@ -198,6 +210,10 @@ class AzureCost:
     def _period_of(self, instant: datetime) -> Period:
         return InvoiceCalendar(self._settings.billing_months, 1).period_of(instant)
 
+    def _is_closed(self, window: Window) -> bool:
+        """Whether it is a period that is over."""
+        return self._period_of(window.period.end - _SECOND).end == window.period.end
+
     def _periods(self, window: Window) -> list[Period]:
         """The billing periods of a window, to its last day, oldest first: a query for each, for none may be longer."""
         end = midnight((window.period.end - _SECOND).date() + _DAY)
@@ -205,8 +221,3 @@ class AzureCost:
         while periods[0].start > window.period.start:
             periods.insert(0, self._period_of(periods[0].start - _SECOND))
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
-
-
-def _is_closed(window: Window, periods: Sequence[Period]) -> bool:
-    """Whether it is a period that is over."""
-    return window.period.end == periods[-1].end
