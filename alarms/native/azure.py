@@ -38,8 +38,8 @@ class AzureNative:
         self._settings = settings
         self._prefix = prefix
         self._now = now
-        # The budgets of names that Azure has no room for.
-        self._budgets_of: dict[str, str] = {}
+        # What a name may have no room for, and a budget of Azure none at all: whose it is, and in which currency.
+        self._designed: dict[str, tuple[str, str]] = {}
         self._where = Where(settings.scope, tuple(settings.native_action_groups), settings.run_tag)
 
     def place(self) -> str:
@@ -49,7 +49,7 @@ class AzureNative:
     def design(self, wanted: Wanted, place: str) -> Design:  # noqa: ARG002 - the port's; the scopes are known
         """See the port."""
         design = Draft(wanted, self._prefix, self._where, self._moment).design()
-        self._budgets_of |= {twin.name: twin.budget for twin in design.twins}
+        self._designed |= {twin.name: (wanted.budget, wanted.currency) for twin in design.twins}
         return design
 
     def owned(self) -> Owned:
@@ -146,17 +146,18 @@ class AzureNative:
     def _twin(self, raw: Mapping[str, Any], scope: Scope) -> Twin | None:
         """A budget of ours, None for another."""
         name = raw["name"]
+        full = twin_name(name, scope, self._where)
         try:
             filtered = raw["properties"].get("filter") or {}
             accounts = (scope.subscription, *forms.accounts_in(filtered))
-            budget = budget_in(self._prefix, name, [account for account in accounts if account])
-            if budget is None:
+            read = budget_in(self._prefix, name, [account for account in accounts if account])
+            if read is None:
                 return None
-            fields = forms.fields_of(raw, self._moment, self._settings.currency)
+            budget, currency = self._designed.get(full, (read, self._settings.currency))
+            fields = forms.fields_of(raw, self._moment, currency)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise TemporaryError(f"Azure tells of the budget {name} what nobody can read") from error
-        full = twin_name(name, scope, self._where)
-        return Twin(forms.BUDGET, full, self._budgets_of.get(full, budget), fields)
+        return Twin(forms.BUDGET, full, budget, fields)
 
     @property
     def _moment(self) -> Moment:

@@ -656,6 +656,13 @@ def test_an_amount_in_another_currency_is_said(azure: AzureCloud, native: AzureN
     assert "Azure bills it in EUR, so its amount is one of EUR; set its source's currency" in str(error)
 
 
+def test_the_currency_is_that_of_the_budget_not_of_the_first_source(azure: AzureCloud, native: AzureNative) -> None:
+    azure.budgets.unit = "EUR"
+    euros = replace(WANTED, currency="EUR")
+    apply(native, euros)
+    assert drift(native, euros) == {}
+
+
 REFUSED: list[tuple[Reply, type[OutsideError], str]] = [
     (
         refusal(403, "AuthorizationFailed"),

@@ -698,6 +698,40 @@ def test_two_sources_do_not_take_each_others_twins_for_left_over(tmp_path):
     warnings(tmp_path, text.replace("native = true", ""))
 
 
+def test_two_sources_of_one_account_say_the_same_about_twins(tmp_path):
+    account, topic = "0123AB-4567CD-89EF01", 'native_topic = "projects/p-1/topics/t-1"'
+    live = f"""
+[[sources]] # HERE
+name = "live"
+type = "gcp_budget_messages"
+subscription = "projects/p-1/subscriptions/s-1"
+billing_account = "{account}"
+"""
+    text = f"""
+[[sources]]
+name = "gcp"
+type = "gcp_billing_export"
+table = "proj.billing.gcp_billing_export_v1_{account.replace("-", "_")}"
+{topic}
+{live}
+[[receivers]]
+name = "oncall"
+type = "slack"
+webhook_url = "env:SLACK"
+[[budgets]]
+name = "all"
+amount = 1
+currency = "USD"
+native = true
+"""
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "sources[1].native_topic")
+    assert (
+        message == 'shares its twins with source "gcp", which reads the same account: give both the same native_topic'
+    )
+    assert [path for _, path, _ in warnings(tmp_path, text.replace(live, f"{live}{topic}"))] == ["sources[1].name"]
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [

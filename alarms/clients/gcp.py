@@ -15,8 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from alarms.clients.http import parse_retry_after
-from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError, UnreachableError
-from monitor.errors import BadDataError
+from alarms.errors import (
+    AccessError,
+    BadDataError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+    UnreachableError,
+)
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 # Further tries of one call inside a read; the next read comes soon enough.
@@ -79,7 +86,7 @@ class Session:
     def _make(self) -> tuple[Any, Any]:
         import google.auth.transport.requests
 
-        from monitor.clients.gcp_answers import bounded
+        from alarms.clients.gcp_answers import bounded
 
         credentials = default_credentials()
         transport: Any = google.auth.transport.requests
@@ -125,6 +132,7 @@ def translated(doing: Doing) -> Iterator[None]:
         import requests.exceptions
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import Error as FormatError
     except ImportError as error:
         raise MissingExtraError(
             "the packages of Google Cloud are not installed: pip install 'cloud-budget-monitor[gcp]'"
@@ -133,7 +141,7 @@ def translated(doing: Doing) -> Iterator[None]:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException, TimeoutError) as error:
         raise translate(error, doing) from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, FormatError, LookupError, RecursionError, TypeError, ValueError) as error:
         # What the SDK falls over: no JSON, or JSON of another shape.
         raise BadDataError(f"what answered {doing.what} was not {doing.service}, or its answer is damaged") from error
 
