@@ -63,8 +63,8 @@ def _open(screen: Screen) -> None:
     budget = for_people(story.BUDGET, story.CURRENCY)
     screen.heading(f"A training run on three clouds, and one budget of {budget} a month")
     screen.paragraph(
-        "AWS, GCP and Azure are simulated on this machine; the monitor and its messages are real. The bar ends at "
-        "125%, its marks stand at 80% and 100%; the word behind it is what `monitor status` says."
+        "AWS, GCP and Azure are simulated on this machine; the monitor and its messages are real, in a month of 2024. "
+        "The bar ends at 125%, its marks stand at 80% and 100%; the word behind it is what `monitor status` says."
     )
     screen.pause(_READ)
 

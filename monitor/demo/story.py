@@ -140,14 +140,13 @@ def _moral(what: str, used: Period, per_hour: Decimal) -> str:
 _NOTES = (
     (
         RUN.start,
-        f"GCP: since yesterday {PREPARING_NODES} nodes, n1-standard-96 at {PREPARING_PER_HOUR} USD/h, prepare the data.",
+        f"GCP: since yesterday {PREPARING_NODES} nodes prepare the data, n1-standard-96 at {PREPARING_PER_HOUR} USD/h.",
     ),
     (RUN.start, f"AWS: the run starts, {hours(RUN)} hours on 8 A100, p4d.24xlarge at {NODE_PER_HOUR} USD/h."),
     (PREPARING.end, "GCP: the data is ready."),
     (
         FORGOTTEN.start,
-        f"Azure: somebody starts 8 A100 to evaluate a checkpoint, ND96amsr_A100_v4 at {EVALUATION_PER_HOUR} USD/h, "
-        "and forgets them.",
+        f"Azure: a second node for an evaluation, ND96amsr_A100_v4 at {EVALUATION_PER_HOUR} USD/h. It is forgotten.",
     ),
     (BLIND.start, "AWS publishes nothing any more. The nodes run on."),
     (BLIND.end, "AWS publishes again."),
