@@ -27,7 +27,7 @@ _FOREIGN = (
 _FOREIGN_NAMES = frozenset(("CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"))
 _OURS = frozenset(("alarms", "monitor"))
 # Seconds for the eye: a calm day, something new, something to read. Half a minute in all.
-_CALM, _NEWS, _READ = 0.2, 0.45, 1.3
+_CALM, _NEWS, _READ = 0.15, 0.35, 1.3
 
 
 def show(*, fast: bool) -> int:

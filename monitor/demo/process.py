@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,9 @@ class MonitorProcess:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the monitor's process has no pipes")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     @property
     def pid(self) -> int:
@@ -70,21 +74,27 @@ class MonitorProcess:
     def kill(self) -> None:
         """`kill -9`."""
         self._process.kill()
-        self._process.communicate()
+        self._close()
 
     def stop(self) -> None:
         """Let it end; whatever it does, it is gone afterwards."""
+        self._stdin.close()
         try:
-            self._process.communicate(timeout=_STOP_S)
-        except (subprocess.TimeoutExpired, ValueError):
-            self.kill()
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._close()
+
+    def _close(self) -> None:
+        self._process.wait()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
 
     def _ask(self, line: str) -> dict[str, Any]:
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the monitor's process has no pipes")
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        self._stdin.write(line + "\n")
+        self._stdin.flush()
+        answer = self._stdout.readline()
         if not answer:
             raise RuntimeError(f"the monitor's process has ended with {self._process.wait()}")
         told: dict[str, Any] = json.loads(answer)

@@ -114,7 +114,10 @@ class Outcome:
 
 
 class Stage:
-    """A context manager. The monitor is started, killed and started again by whoever plays on it."""
+    """A context manager. The monitor is started, killed and started again by whoever plays on it.
+
+    `environment`: that of its process.
+    """
 
     def __init__(self) -> None:
         self._open = ExitStack()
@@ -127,7 +130,7 @@ class Stage:
             self.clouds = opening.enter_context(Clouds(self.directory))
             self.inboxes = opening.enter_context(Inboxes())
             opening.callback(self._stop)
-            self._environment = {
+            self.environment = {
                 **os.environ,
                 **self.clouds.environment(),
                 "SLACK_WEBHOOK": self.inboxes.slack.url,
@@ -148,7 +151,7 @@ class Stage:
 
     def start(self) -> None:
         """Start the monitor's process."""
-        self._monitor = MonitorProcess(self.directory / "config.toml", self._environment)
+        self._monitor = MonitorProcess(self.directory / "config.toml", self.environment)
 
     def kill(self) -> int:
         """`kill -9` of the monitor; the number that its process had."""
