@@ -9,12 +9,13 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from benchmarks import forecast, projections, rest, status, turn
+from benchmarks import clouds, forecast, projections, rest, status, turn
 from benchmarks.measure import ROOT, Report
 
 _ALL = {
     "status": status.run,
     "turn": turn.run,
+    "clouds": clouds.run,
     "rest": rest.run,
     "forecast": forecast.run,
     "projections": projections.run,
@@ -33,6 +34,11 @@ the same minutes, after a round that does not count: medians, in brackets the sm
 - `turn`: CPU (user and system) of one whole turn - asking CloudWatch, the ledger, every budget, the files - over 1,000
   accounts with 20 services each, on day 20 of a month that the ledger holds; against boto3 that makes the same calls,
   parses the answers and does nothing else. CloudWatch is another process that speaks its protocol.
+- `turn, 3 clouds`: wall time of one whole turn over three clouds with 300 accounts each, every request of which takes
+  100 ms, late in a month that is in the ledger; against the slowest of the three clouds with one account, read by the
+  same monitor from servers of the same kind. And its CPU, against the SDKs of the three clouds that make the same calls,
+  parse the answers and do nothing else. What the calls cost is that of a turn in which every cloud has something new,
+  as often as each source is read by default.
 - `daemon at rest`: resident memory of `monitor run` between turns; against Python that has imported the same modules
   and made the same AWS clients.
 - `forecast`: not a ratio of costs but how wrong it is, beside two simple forecasts, on the same days. The three teams

@@ -145,11 +145,12 @@ def _same_calls() -> None:
     for line in sys.stdin:
         since, until = json.loads(line)
         start = time.process_time()
-        calls = _read_all(client, datetime.fromisoformat(since), datetime.fromisoformat(until) + timedelta(seconds=1))
+        calls = read_all(client, datetime.fromisoformat(since), datetime.fromisoformat(until) + timedelta(seconds=1))
         _answer({"cpu_s": time.process_time() - start, "calls": calls})
 
 
-def _read_all(client: Any, since: datetime, until: datetime) -> int:
+def read_all(client: Any, since: datetime, until: datetime) -> int:
+    """List the metrics of EstimatedCharges and read them all; how many calls that took."""
     named = {"Namespace": "AWS/Billing", "MetricName": "EstimatedCharges"}
     currency = [{"Name": "Currency", "Value": "USD"}]
     calls, metrics = 0, []

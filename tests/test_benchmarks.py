@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,13 @@ def test_each_benchmark_runs_and_gives_a_ratio(tmp_path: Path) -> None:
     assert {row.split(" | ")[0].removeprefix("| ") for row in rows} >= {
         "python -m monitor status",
         "turn",
+        "turn, 3 clouds x 3 accounts",
         "daemon at rest",
         "monitor compare",
         "20 plans",
     }
     assert all(row in done.stdout for row in rows)
+    (dollars,) = [line for line in page.read_text().splitlines() if "API dollars per account" in line]
+    assert "(below 2)" in dollars
+    # The reference is one only if it asks as much as the monitor does.
+    assert re.search(r"; (\d+) calls a turn by the monitor, \1 by the reference", page.read_text())

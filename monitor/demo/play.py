@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 128 + signal.SIGINT
 # What the user has set for real clouds and a real state must not reach the simulated ones.
-_FOREIGN = ("AWS_", "BOTO", "MONITOR_", "MOTO_")
+_FOREIGN = (
+    *("AWS_", "BOTO", "MOTO_", "GOOGLE_", "GCLOUD_", "GCE_", "CLOUDSDK_", "BIGQUERY_", "PUBSUB_", "NO_GCE_"),
+    *("AZURE_", "ARM_", "MSI_", "IDENTITY_", "IMDS_", "REQUESTS_", "CURL_", "SSL_CERT_", "GRPC_", "MONITOR_"),
+)
 _FOREIGN_NAMES = frozenset(("CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"))
 _OURS = frozenset(("alarms", "monitor"))
 # Seconds for the eye: a calm day, something new, something to read. Half a minute in all.
-_CALM, _NEWS, _READ = 0.2, 0.45, 1.3
+_CALM, _NEWS, _READ = 0.15, 0.35, 1.3
 
 
 def show(*, fast: bool) -> int:
@@ -51,37 +54,55 @@ def _play(*, fast: bool) -> None:
     screen = Screen(sys.stdout, pauses=not fast)
     _open(screen)
     with Stage() as stage:
+        _put_up_twins(stage, screen)
         _run(stage, screen)
         _close(stage, screen)
 
 
 def _open(screen: Screen) -> None:
     budget = for_people(story.BUDGET, story.CURRENCY)
-    screen.heading(f"A month of training with a budget of {budget}, in half a minute")
+    screen.heading(f"A training run on three clouds, and one budget of {budget} a month")
     screen.paragraph(
-        "The clouds are simulated on this machine; the monitor and its messages are real. The bar ends at "
-        "125%, its marks stand at 80% and 100%; the word behind it is what `monitor status` says."
+        "AWS, GCP and Azure are simulated on this machine; the monitor and its messages are real, in a month of 2024. "
+        "The bar ends at 125%, its marks stand at 80% and 100%; the word behind it is what `monitor status` says."
     )
+    screen.pause(_READ)
+
+
+def _put_up_twins(stage: Stage, screen: Screen) -> None:
+    amount = for_people(story.AWS_BUDGET, story.CURRENCY)
+    screen.say()
+    screen.paragraph(
+        f"What AWS bills has a budget of its own, {amount}, with native = true: twins in the AWS account, which page "
+        "when the monitor is dead."
+    )
+    screen.heading("$ monitor alarms apply")
+    stage.start()
+    screen.say(stage.apply_text())
     screen.say()
     screen.pause(_READ)
 
 
 def _run(stage: Stage, screen: Screen) -> None:
     before: object = None
+    watched = True
     for moment in story.moments():
-        if moment.published:
-            stage.publish(moment.at, story.bill(moment.at))
-        outcome = stage.turn(moment.turn_at)
-        (budget,) = outcome.status["budgets"]
-        source = _not_fresh(outcome.status)
-        news = bool(moment.notes or outcome.arrived) or before not in (None, (budget["state"], source))
-        before = (budget["state"], source)
-        if not news and not moment.closes_day:
-            continue
         for note in moment.notes:
             screen.note(note)
             screen.pause(_NEWS)
-        screen.moment(moment.turn_at, budget, state=outcome.status["state"], source=source)
+        if moment.watched and not watched:
+            stage.start()
+        elif watched and not moment.watched:
+            screen.command(f"kill -9 {stage.kill()}   # the monitor")
+        watched = moment.watched
+        outcome = stage.play(moment)
+        (budget,) = (one for one in outcome.status["budgets"] if one["name"] == "training")
+        remark = _not_fresh(outcome.status) if watched else "no monitor"
+        news = bool(moment.notes or outcome.arrived) or before not in (None, (budget["state"], remark))
+        before = (budget["state"], remark)
+        if not news and not moment.closes_day:
+            continue
+        screen.moment(moment.turn_at, budget, state=outcome.status["state"], source=remark)
         screen.pause(_NEWS if news else _CALM)
         _tell(outcome, screen)
 
@@ -92,24 +113,26 @@ def _not_fresh(status: dict[str, Any]) -> str:
 
 
 def _tell(outcome: Outcome, screen: Screen) -> None:
-    """Each alarm that changed, with the messages that it sent; then those that merely repeat."""
+    """Each alarm that changed, with the messages that it sent; then those that merely repeat, or are not ours."""
     arrived = sorted(outcome.arrived, key=lambda message: message.id)
     cards = {identity: list(messages) for identity, messages in groupby(arrived, key=lambda message: message.id)}
-    for change in outcome.report.transitions:
+    for change in outcome.done.changes:
         screen.transition(change)
-        begins = f"{change.episode}/{change.key.level}/"
-        for identity in [identity for identity in cards if identity.startswith(begins)]:
+        for identity in [identity for identity in cards if identity.startswith(change.messages)]:
             screen.card(cards.pop(identity))
             screen.pause(_READ)
+    for name, old, new in outcome.rung:
+        if new == "ALARM":
+            screen.rung(name, old, new)
     for messages in cards.values():
         screen.card(messages)
         screen.pause(_READ)
 
 
 def _close(stage: Stage, screen: Screen) -> None:
-    screen.heading(story.moral())
+    screen.heading("\n".join(story.morals()))
     screen.pause(_NEWS)
-    screen.heading(f"$ monitor spend --by service --since {story.MONTH.start:%F} --until {story.MONTH.end:%F}")
+    screen.heading(f"$ monitor spend --by source --since {story.MONTH.start:%F} --until {story.MONTH.end:%F}")
     screen.say(stage.spend_text(story.MONTH))
     screen.pause(_READ)
     screen.heading("$ monitor status")

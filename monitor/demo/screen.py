@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from alarms.faults import HEALTH
-from alarms.model import AlarmStatus, Severity, Transition
-from monitor.demo.stage import Arrived
+from alarms.model import AlarmStatus, Severity
+from monitor.demo.inboxes import Arrived
+from monitor.demo.process import Change
 from monitor.status.parts import money, percent_used
 
 WIDTH = 80
@@ -61,6 +62,10 @@ class Screen:
         """Begin a part."""
         self.say(f"\n{self._paint(text, _BOLD)}")
 
+    def command(self, text: str) -> None:
+        """Show what is done by hand."""
+        self.say(self._paint(f"$ {text}", _BOLD))
+
     def paragraph(self, text: str) -> None:
         """Write a text in lines that fit."""
         self.say(textwrap.fill(text, WIDTH))
@@ -73,7 +78,8 @@ class Screen:
     def moment(self, at: datetime, budget: dict[str, Any], *, state: str, source: str) -> None:
         """One line: when, spend against the budget, and how status and source stand.
 
-        `budget`: as `status --json` has it. `source`: its name and freshness, "" when that is FRESH.
+        `budget`: as `status --json` has it. `source`: its name and freshness, "" when that is FRESH; or what else is
+        to be said in a few words.
         """
         spend, percent = budget["spend"], percent_used(budget)
         figure = "not known" if spend is None else money(spend, budget["currency"]).partition(" ")[0]
@@ -88,13 +94,19 @@ class Screen:
         ]
         self.say(" ".join(cells).rstrip())
 
-    def transition(self, change: Transition) -> None:
+    def transition(self, change: Change) -> None:
         """One line for an alarm that has changed."""
-        key = change.key
-        what = f"{key.subject}: {key.at}" if key.on == HEALTH else f"{key.subject}: {key.on} {key.at}, {key.severity}"
-        colour = _SEVERITIES[key.severity] if change.to_status is AlarmStatus.FIRING else _GREEN
+        subject, at = change.subject, change.at
+        what = f"{subject}: {at}" if change.on == HEALTH else f"{subject}: {change.on} {at}, {change.severity}"
+        colour = _SEVERITIES[Severity(change.severity)] if change.after == AlarmStatus.FIRING else _GREEN
         reason = change.reason.replace("_", " ")
-        self.say(self._paint(f"  ● {what}: {change.from_status} → {change.to_status} ({reason})", colour))
+        self.say(self._paint(f"  ● {what}: {change.before} → {change.after} ({reason})", colour))
+
+    def rung(self, name: str, before: str, after: str) -> None:
+        """Some lines for an alarm of AWS itself that has changed."""
+        text = f"  ● AWS's own alarm {name}: {before} → {after}"
+        for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
+            self.say(self._paint(line, _RED))
 
     def card(self, messages: Iterable[Arrived]) -> None:
         """The same message as each receiver got it, one below the other."""

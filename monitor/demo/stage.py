@@ -1,35 +1,27 @@
-"""Where the demo plays: a simulated AWS account, Slack and mail on loopback, and between them the real monitor."""
+"""Where the demo plays: clouds and inboxes on loopback, and between them the real monitor in a process of its own."""
 
 from __future__ import annotations
 
-import html
 import os
-import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from alarms.model import Period
-from alarms.money import total
 from monitor import spend
-from monitor.app import App
-from monitor.clock import FixedClock
-from monitor.config import load
-from monitor.cycle import TurnReport
 from monitor.demo import story
-from monitor.simulation.aws import AwsAccount, Delivered
-from monitor.simulation.mail import Mail, MailServer
-from monitor.simulation.slack import SlackServer
+from monitor.demo.clouds import SCOPE, TABLE, Clouds
+from monitor.demo.inboxes import Arrived, Inboxes
+from monitor.demo.process import Done, MonitorProcess
 from monitor.status.judge import judge
 from monitor.status.place import Place
 from monitor.status.render import render
 from monitor.status.stored import lock_is_held, read
-from monitor.store.database import open_reading, open_store
+from monitor.store.database import open_reading
 
 _CONFIG = """\
 [monitor]
@@ -41,6 +33,24 @@ type = "aws_cloudwatch"
 every = "6h"
 by = ["service"]
 backfill = "1d"
+
+[[sources]]
+name = "gcp"
+type = "gcp_billing_export"
+every = "6h"
+table = "{table}"
+by = ["service"]
+backfill = "1d"
+billing_endpoint = "{gcp}"
+
+[[sources]]
+name = "azure"
+type = "azure_cost"
+every = "6h"
+scope = "{scope}"
+by = ["service"]
+backfill = "1d"
+endpoint_url = "{azure}"
 
 [[receivers]]
 name = "oncall"
@@ -74,53 +84,58 @@ thresholds = [
   {{ on = "actual", at = "80%", severity = "warning" }},
   {{ on = "actual", at = "100%", severity = "critical" }},
 ]
+
+[[budgets]]
+name = "run-on-aws"
+amount = "{aws_amount}"
+currency = "{currency}"
+period = "month"
+scope = {{ source = "aws" }}
+receivers = ["oncall", "mail", "topic"]
+repeat = {{ critical = "7d", warning = "never" }}
+thresholds = [{{ on = "actual", at = "100%", severity = "critical" }}]
+native = true
 """
-_DELIVERY_LIMIT = timedelta(seconds=30)
-_STOP_LIMIT = timedelta(seconds=5)
 # The status is asked for a little after the turn, as people do.
 _ASKED_AFTER = timedelta(minutes=2)
-_ID = re.compile(r"^Id: (\S+)", re.MULTILINE)
-# Fields of a Slack message that are shown of it.
-_FIELDS = ("Spent", "Data", "What")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A message as it came out at the other side: its first line, and what else a phone shows of it."""
-
-    id: str
-    where: str
-    headline: str
-    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one turn did, what arrived because of it, and the status (as `status --json` has it) after it."""
+    """What became of a moment, and the status (as `status --json` has it) after it.
 
-    report: TurnReport
+    `done`: by the monitor; nothing while it is dead. `rung`: alarms of AWS that changed: (name, old state, new state).
+    """
+
+    done: Done
+    rung: tuple[tuple[str, str, str], ...]
     arrived: tuple[Arrived, ...]
     status: dict[str, Any]
 
 
 class Stage:
-    """A context manager. It sets variables in `os.environ`: whoever enters it puts them back."""
+    """A context manager. The monitor is started, killed and started again by whoever plays on it.
+
+    `environment`: that of its process.
+    """
 
     def __init__(self) -> None:
         self._open = ExitStack()
-        self._clock = FixedClock(story.MONTH.start)
-        # How many of Slack's, the mail server's and the topic's messages have been shown.
-        self._shown = [0, 0, 0]
+        self._now = story.MONTH.start
+        self._monitor: MonitorProcess | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             self.directory = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="monitor-demo-")))
-            self.aws = opening.enter_context(AwsAccount())
-            self.slack = opening.enter_context(SlackServer())
-            self.mail = opening.enter_context(MailServer())
-            self.topic = self.aws.create_topic("budgets")
-            os.environ.update(self.aws.environment, SLACK_WEBHOOK=self.slack.url)
-            self._app = self._start(opening)
+            self.clouds = opening.enter_context(Clouds(self.directory))
+            self.inboxes = opening.enter_context(Inboxes())
+            opening.callback(self._stop)
+            self.environment = {
+                **os.environ,
+                **self.clouds.environment(),
+                "SLACK_WEBHOOK": self.inboxes.slack.url,
+            }
+            self._write_config()
             self._open = opening.pop_all()
         return self
 
@@ -134,76 +149,66 @@ class Stage:
         """The state directory, which every other command could be pointed at."""
         return self.directory / "state"
 
-    def publish(self, at: datetime, bill: dict[str, Decimal]) -> None:
-        """Publish the month to date: each service, and the total."""
-        for service, value in bill.items():
-            self.aws.publish_charge(at, value, service=service)
-        self.aws.publish_charge(at, total(bill.values()))
+    def start(self) -> None:
+        """Start the monitor's process."""
+        self._monitor = MonitorProcess(self.directory / "config.toml", self.environment)
 
-    def turn(self, now: datetime) -> Outcome:
-        """Let the monitor do a turn at that instant and send what it owes. Raises UserError."""
-        self._clock.instant = now
-        report = self._app.turn(now)
-        if report.notifications:
-            self._app.deliver(report, _DELIVERY_LIMIT)
-        return Outcome(report, self._arrived(), self._status())
+    def kill(self) -> int:
+        """`kill -9` of the monitor; the number that its process had."""
+        if self._monitor is None:
+            raise RuntimeError("there is no monitor to kill")
+        pid = self._monitor.pid
+        self._monitor.kill()
+        self._monitor = None
+        return pid
+
+    def play(self, moment: story.Moment) -> Outcome:
+        """Let clouds publish, AWS judge its alarms, and the monitor, if it lives, do a turn and send what it owes."""
+        self._now = moment.turn_at
+        self.clouds.publish(moment)
+        done = Done() if self._monitor is None else self._monitor.turn(moment.turn_at)
+        rung = tuple(self.clouds.judge(moment.turn_at))
+        return Outcome(done, rung, self.inboxes.new(self.clouds.aws, self.clouds.topic), self._status())
+
+    def apply_text(self) -> str:
+        """Let the monitor make its twins; what `monitor alarms apply` says of that."""
+        if self._monitor is None:
+            raise RuntimeError("there is no monitor")
+        return self._monitor.apply(self._now)
 
     def status_text(self, *, colour: bool) -> str:
         """What `monitor status` says now."""
         return render(self._status(), colour=colour)
 
     def spend_text(self, period: Period) -> str:
-        """What `monitor spend --by service` says now."""
+        """What `monitor spend --by source` says now."""
         with open_reading(self.state) as connection:
-            rows = spend.read(connection, "service", period)
-        return spend.as_table(rows, "service", period, self._clock.instant)
+            rows = spend.read(connection, "source", period)
+        return spend.as_table(rows, "source", period, self._now)
 
-    def _start(self, opening: ExitStack) -> App:
+    def _write_config(self) -> None:
         path = self.directory / "config.toml"
-        settings = {"mail_port": self.mail.port, "topic": self.topic}
-        path.write_text(_CONFIG.format(**settings, amount=story.BUDGET, currency=story.CURRENCY), encoding="utf-8")
-        store = opening.enter_context(open_store(self.state))
-        app = App(load(path), store, self._clock)
-        opening.callback(app.stop, _STOP_LIMIT)
-        return app
+        text = _CONFIG.format(
+            table=TABLE,
+            scope=SCOPE,
+            gcp=self.clouds.gcp.url,
+            azure=self.clouds.azure.url,
+            mail_port=self.inboxes.mail.port,
+            topic=self.clouds.topic,
+            amount=story.BUDGET,
+            aws_amount=story.AWS_BUDGET,
+            currency=story.CURRENCY,
+        )
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+
+    def _stop(self) -> None:
+        if self._monitor is not None:
+            self._monitor.stop()
 
     def _status(self) -> dict[str, Any]:
         place = Place(str(self.state), system=False)
         stored = read(place)
-        asked = self._clock.instant + _ASKED_AFTER
+        asked = self._now + _ASKED_AFTER
         running = lock_is_held(place)
         return judge(stored.document, asked, running=running, receivers=stored.receivers, trouble=stored.trouble)
-
-    def _arrived(self) -> tuple[Arrived, ...]:
-        """What the three have got since the last time."""
-        boxes = (
-            [_posted(payload) for payload in self.slack.messages],
-            [_mailed(mail) for mail in self.mail.mails],
-            [_published(message) for message in self.aws.delivered(self.topic)],
-        )
-        new = tuple(message for box, shown in zip(boxes, self._shown, strict=True) for message in box[shown:])
-        self._shown = [len(box) for box in boxes]
-        return new
-
-
-def _posted(payload: dict[str, Any]) -> Arrived:
-    """Slack: its text is what the notification on a phone shows; some of the fields below it."""
-    texts = [field["text"] for block in payload["blocks"] for field in block.get("fields", ())]
-    # *Label*, a new line, the value: bold above plain.
-    fields = [html.unescape(re.sub(r"^\*(.+)\*\n", r"\1: ", text)) for text in texts]
-    context = "\n".join(part["text"] for block in payload["blocks"] for part in block.get("elements", ()))
-    shown = tuple(field for field in fields if field.startswith(_FIELDS))
-    return Arrived(_id(context), "Slack", html.unescape(payload["text"]), shown)
-
-
-def _mailed(mail: Mail) -> Arrived:
-    return Arrived(_id(mail.message.get_content()), "e-mail", str(mail.message["Subject"]))
-
-
-def _published(message: Delivered) -> Arrived:
-    return Arrived(message.attributes["id"], "SNS", message.subject or "")
-
-
-def _id(text: str) -> str:
-    found = _ID.search(text)
-    return found[1] if found else ""

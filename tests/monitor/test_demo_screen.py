@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.demo.inboxes import Arrived
 from monitor.demo.screen import Screen
-from monitor.demo.stage import Arrived
 
 AT = datetime(2024, 9, 15, 12, 15, tzinfo=UTC)
 
