@@ -475,7 +475,8 @@ def test_a_budget_of_cost_explorer_alone_has_an_alarm_where_the_bill_is_publishe
     assert ("ServiceName", "AmazonS3") in {(one.name, one.value) for one in alarm.dimensions}
 
 
-def test_what_other_clouds_bill_is_said_not_to_count(world: World) -> None:
+def test_what_other_clouds_bill_is_said_not_to_count(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alarms.registry.natives", lambda: ("aws",))
     other = '[[sources]]\nname = "ms"\ntype = "azure_cost"\ncurrency = "USD"\n'
     other += 'scope = "/subscriptions/00000000-0000-0000-0000-000000000000"\n'
     world.configure(other, BUDGET.format(name="training", more=""))
