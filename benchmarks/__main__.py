@@ -36,8 +36,8 @@ the same minutes, after a round that does not count: medians, in brackets the sm
   parses the answers and does nothing else. CloudWatch is another process that speaks its protocol.
 - `turn, 3 clouds`: wall time of one whole turn over three clouds with 300 accounts each, every request of which takes
   100 ms, late in a month that is in the ledger; against the slowest of the three clouds with one account, read by the
-  same monitor from servers of the same kind. And its CPU, against the SDKs of the three clouds that make the same calls,
-  parse the answers and do nothing else. What the calls cost is that of a turn in which every cloud has something new,
+  same monitor from servers of the same kind. And its CPU, against the SDKs of the three clouds that make the same
+  calls, parse the answers and do nothing else. What the calls cost is that of a turn in which every cloud has something new,
   as often as each source is read by default.
 - `daemon at rest`: resident memory of `monitor run` between turns; against Python that has imported the same modules
   and made the same AWS clients.
