@@ -136,8 +136,8 @@ def _compare(
 
 def _note(calls: dict[str, int], accounts: int) -> str:
     return (
-        f"clouds: {LATENCY_S * 1000:.0f} ms a request; {accounts} linked accounts of one AWS payer, projects of one GCP "
-        f"export, subscriptions of one Azure management group; each with a budget of its own (`each`), `by` account; "
+        f"clouds: {LATENCY_S * 1000:.0f} ms a request; {accounts} linked accounts of one AWS payer, projects of one "
+        "GCP export, subscriptions of one Azure management group, each with a budget of its own; `by` account; "
         f"{calls['monitor']} calls a turn by the monitor, {calls['reference']} by the reference."
     )
 
