@@ -30,6 +30,10 @@ class UnreachableError(TemporaryError):
     """Nobody was there or answered in time: the name, the way, or the other side. Nothing was refused."""
 
 
+class BadDataError(TemporaryError):
+    """It answered, but with something that is not a usable number; nothing of the answer is kept."""
+
+
 class PermanentError(OutsideError):
     """Trying again will not help until a person changes something.
 

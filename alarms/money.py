@@ -39,11 +39,16 @@ def parse_amount(text: str) -> Decimal:
     Raises ValueError for everything that `Decimal` would take but money is not: NaN, Infinity, 1E+400, 1_000,
     full-width digits, more than 15 digits before or 18 after the point.
     """
-    if not _AMOUNT.fullmatch(text):
+    if not is_amount(text):
         # Whatever stands there may be meant for nobody's eyes.
         shown = text if len(text) <= _LONGEST_SHOWN else text[:8] + "..."
         raise ValueError(f"{shown!r} is not a plain decimal amount such as 12.50")
     return Decimal(text)
+
+
+def is_amount(text: str) -> bool:
+    """Whether `parse_amount` takes the text."""
+    return bool(_AMOUNT.fullmatch(text))
 
 
 def is_currency(text: str) -> bool:

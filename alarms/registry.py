@@ -19,7 +19,7 @@ from alarms.settings import ReceiverSettings, StrictModel
 _PACKAGE = "alarms.notifiers"
 _NATIVES = "alarms.native"
 # The extra that brings a package, where one does.
-_EXTRAS = {"boto3": "aws", "botocore": "aws"}
+_EXTRAS = {"boto3": "aws", "botocore": "aws", "google": "gcp", "grpc": "gcp", "azure": "azure"}
 
 
 @cache

@@ -70,10 +70,14 @@ def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> d
     return samples
 
 
-def wall_ms(command: Sequence[str], environment: Mapping[str, str], codes: Sequence[int] = (0,)) -> float:
+def wall_ms(
+    command: Sequence[str], environment: Mapping[str, str], codes: Sequence[int] = (0,), cwd: Path | None = None
+) -> float:
     """How long a command takes from start to end; it must end with one of these codes."""
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
     elapsed = time.perf_counter() - start
     if done.returncode not in codes:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()[-500:]}")

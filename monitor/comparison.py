@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
 from typing import Any
 
 from alarms.money import EXACT, parse_amount, plain
 from monitor.clock import to_text
-from monitor.config.report import unknown_name
 from monitor.errors import ExitCode, UserError
-from monitor.training.book import Chosen, PriceBook
+from monitor.suggestions import unknown_name
+from monitor.training.book import CURRENT, Chosen, PriceBook
 from monitor.training.catalog import Discount, gpus
 from monitor.training.compare import BreakEven, Comparison, LocalRow, OfferRow, compare
 from monitor.training.costs import ExchangeRate, Terms, Work
+from monitor.training.demand import Demand, demand_of, gpu_of, work_of
 from monitor.training.local import Rig
 from monitor.training.model import Quote
+from monitor.training.plan import P50, Plan
+from monitor.training.reasons import Reasons
 from monitor.training.spot import Interruptions
 
 DEFAULT_CURRENCY = "USD"
@@ -31,27 +34,38 @@ _FEWEST = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the command line says, as text; either `gpu_hours` and `gpu`, or `hours` and `on`."""
+    """What the command line says, as text; either `plan`, or `gpu_hours` and `gpu`, or `hours` and `on`.
 
+    `quotes` None: those of the plan, else the current ones.
+    """
+
+    plan: Plan | None = None
     gpu_hours: str | None = None
     gpu: str | None = None
     hours: str | None = None
     on: str | None = None
-    quotes: str | date = "current"
+    quotes: str | date | None = None
     discount: str | None = None
     new_customer: bool = False
     interruptions: Interruptions | None = None
+
+    @property
+    def which(self) -> str | date:
+        """The quotes that count."""
+        return self.quotes or (CURRENT if self.plan is None else self.plan.which)
 
 
 def answer(
     question: Question, book: PriceBook, *, rigs: Sequence[Rig], exchange: Sequence[ExchangeRate], now: datetime
 ) -> Comparison:
     """Compare. Raises UserError: 64 for what cannot be meant, 65 for prices that cannot be reckoned with."""
-    chosen = book.choose(question.quotes, now)
-    work, currency = _work(question, chosen, rigs)
+    plan = question.plan
+    start = now if plan is None else plan.start
+    chosen = book.choose(question.which, start)
+    code = _discount(question, book, start)
     terms = Terms(
-        start=now,
-        discount=_discount(question, book, now),
+        start=start,
+        discounts=() if code is None else (code,),
         new_customer=question.new_customer,
         interruptions=question.interruptions,
         exchange=exchange,
@@ -59,17 +73,43 @@ def answer(
     if terms.interruptions is not None and not terms.interruptions.ever_ends:
         raise _wrong("interrupted that often between two checkpoints, the work would never end")
     try:
-        return compare(work, chosen, rigs, terms=terms, currency=currency)
+        work, currency = _work(question, chosen, rigs)
+        if plan is None:
+            return compare(work, chosen, rigs, terms=terms, currency=currency)
+        return compare(work, chosen, rigs, terms=terms_of(plan, terms), currency=currency, demand=demand_of(plan))
     except DecimalException:  # nothing is rounded in silence
         sentence = "amounts this large, this small or with this many digits cannot be multiplied exactly; round them"
         raise UserError(sentence) from None
 
 
-def as_json(comparison: Comparison) -> str:
-    """The document for scripts, schema 1."""
+def plan_named(name: str, plans: Iterable[Plan]) -> Plan:
+    """The plan of a config. Raises UserError."""
+    known = {plan.name: plan for plan in plans}
+    if name not in known:
+        raise _wrong(unknown_name("plan", name, known))
+    return known[name]
+
+
+def terms_of(plan: Plan, asked: Terms) -> Terms:
+    """What is asked for, and where that says nothing what the phases of the plan have."""
+    codes = {phase.discount.seller: phase.discount for phase in plan.phases if phase.discount is not None}
+    codes |= {code.seller: code for code in asked.discounts}
+    taken = [phase.interruptions for phase in plan.phases if phase.interruptions is not None]
+    return replace(
+        asked,
+        discounts=tuple(codes.values()),
+        new_customer=asked.new_customer or any(phase.new_customer for phase in plan.phases),
+        # Where they differ the worst counts: it is one offer that does all of the work.
+        interruptions=asked.interruptions or max(taken, key=Interruptions.factor, default=None),
+    )
+
+
+def as_json(comparison: Comparison, plan: Plan | None = None) -> str:
+    """The document for scripts, schema 1. `plan`: whose work it is."""
+    work = {"gpu_hours": plain(comparison.work.gpu_hours), "gpu": comparison.work.gpu.name}
     document = {
         "schema": 1,
-        "work": {"gpu_hours": plain(comparison.work.gpu_hours), "gpu": comparison.work.gpu.name},
+        "work": work if plan is None else {**work, **_plan(plan, comparison.demand)},
         "currency": comparison.currency,
         "offers": [_offer(row) for row in comparison.offers],
         "local": [_local(row) for row in comparison.local],
@@ -85,6 +125,11 @@ def money(amount: Decimal) -> str:
 
 
 def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> tuple[Work, str]:
+    said = [question.gpu_hours, question.gpu, question.hours, question.on]
+    if question.plan is not None:
+        if any(one is not None for one in said):
+            raise _wrong("the plan says what the work is; leave out --hours, --on, --gpu-hours and --gpu")
+        return work_of(question.plan), question.plan.currency
     if question.gpu_hours is not None and question.gpu is not None and question.hours is question.on is None:
         hours = _number("--gpu-hours", question.gpu_hours, _MOST_GPU_HOURS)
         known = {name.casefold(): gpu for name, gpu in gpus().items()}
@@ -97,7 +142,7 @@ def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> 
         host, currency = _host(question.on, [one.quote for one in chosen], rigs)
         gpu = gpus()[host.gpu] if isinstance(host, Quote) else host.gpu
         return Work(gpu, EXACT.multiply(hours, Decimal(host.gpus))), currency
-    raise _wrong("say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER")
+    raise _wrong("say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER, or the name of a plan")
 
 
 def _host(name: str, quotes: Sequence[Quote], rigs: Iterable[Rig]) -> tuple[Quote | Rig, str]:
@@ -123,16 +168,16 @@ def _number(option: str, text: str, most: Decimal) -> Decimal:
     return number
 
 
-def _discount(question: Question, book: PriceBook, now: datetime) -> Discount | None:
+def _discount(question: Question, book: PriceBook, start: datetime) -> Discount | None:
     if question.discount is None:
-        if question.new_customer:
+        if question.new_customer and question.plan is None:
             raise _wrong("--new-customer changes nothing without a --discount")
         return None
     known = {code.code: code for code in book.discounts}
     if question.discount not in known:
         raise _wrong(unknown_name("discount", question.discount, known))
     found = known[question.discount]
-    if found.valid_until is not None and found.valid_until <= now:
+    if found.valid_until is not None and found.valid_until <= start:
         raise _wrong(f"the discount {found.code} ended on {found.valid_until:%Y-%m-%d}")
     return found
 
@@ -144,6 +189,26 @@ def _wrong(sentence: str) -> UserError:
 def quote_json(quote: Quote) -> dict[str, str | None]:
     """Where a price is from, and of when."""
     return {"source": quote.source, "as_of": None if quote.as_of is None else quote.as_of.isoformat()}
+
+
+def _plan(plan: Plan, demand: Demand) -> dict[str, Any]:
+    return {
+        "plan": plan.name,
+        "phases": [
+            {"name": phase.name, "gpu_hours": plain(phase.gpu_hours.quantile(P50)), "gpu": gpu_of(phase).name}
+            for phase in plan.phases
+        ],
+        "data_local": list(demand.kept),
+        "needs_gpu_memory": dict(demand.memory),
+        "deadline": None if demand.deadline is None else to_text(demand.deadline),
+        "within_hours": None if demand.within is None else plain(demand.within),
+        "gpus_at_a_time": demand.at_a_time,
+        "idle": plain(demand.idle),
+    }
+
+
+def _reasons(reasons: Reasons) -> dict[str, list[str]]:
+    return {"for": list(reasons.speaks_for), "against": list(reasons.against)}
 
 
 def _offer(row: OfferRow) -> dict[str, Any]:
@@ -161,6 +226,8 @@ def _offer(row: OfferRow) -> dict[str, Any]:
         "expected_cost": money(cost.expected),
         "quote": quote_json(quote),
         "flags": list(row.flags),
+        "reasons": _reasons(row.reasons),
+        "ruled_out": list(row.reasons.ruled_out),
     }
 
 
@@ -176,8 +243,12 @@ def _local(row: LocalRow) -> dict[str, Any]:
         "running": money(row.running),
         "cost": money(row.cost),
         "amortised_cost": None if row.amortised is None else money(row.amortised),
+        "owned": row.rig.owned,
+        "to_pay": money(row.to_pay),
         "not_counted": list(row.rig.not_counted),
         "flags": list(row.flags),
+        "reasons": _reasons(row.reasons),
+        "ruled_out": list(row.reasons.ruled_out),
         "break_even": [_break_even(point) for point in row.break_even],
     }
 

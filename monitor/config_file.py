@@ -17,6 +17,8 @@ from monitor.config_lines import Lines, Loc, scan
 from monitor.errors import ConfigError, Problem
 
 SYSTEM_CONFIG = Path("/etc/cloud-budget-monitor/config.toml")
+# Quotes of a user's own, beside the config.
+PRICES_FILE = "prices.toml"
 DEFAULT_STATE_DIR = "state"
 MAX_BYTES = 1024 * 1024
 # The config needs five levels (a value in a threshold of a budget).

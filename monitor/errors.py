@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from alarms.errors import (
     AccessError,
+    BadDataError,
     MissingExtraError,
     OutboxError,
     OutsideError,
@@ -81,10 +82,6 @@ class StoreTooNewError(StoreError):
     """The store was written by a newer version; it is left as it is."""
 
     exit_code = ExitCode.CONFIG
-
-
-class BadDataError(TemporaryError):
-    """A source answered, but with something that is not a usable number; nothing of the answer is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _ZERO = Decimal(0)
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 # Thousands of series share the same few intervals: one object each.
 _period = lru_cache(maxsize=16384)(Period)
+_month_of = lru_cache(maxsize=1024)(month_of)
 
 
 def increments(points: Iterable[Point], base: MeterReading | None = None) -> list[Increment]:
@@ -42,7 +43,7 @@ def increments(points: Iterable[Point], base: MeterReading | None = None) -> lis
     # `at`: where the next interval starts; `booked`: what is charged up to there; `last`: what was read last; `tail`:
     # the newest value after the month's `end` that still belongs to it.
     at, booked = (base.at, base.value) if base else (_NEVER, _ZERO)
-    end = month_of(at).end if base else _NEVER
+    end = _month_of(at).end if base else _NEVER
     last, tail = booked, None
     for instant, value in _in_order(points, base):
         if instant >= end:
@@ -50,7 +51,7 @@ def increments(points: Iterable[Point], base: MeterReading | None = None) -> lis
                 tail = value
                 continue
             found += _closing(at, end, booked, last, tail)
-            month = month_of(instant)
+            month = _month_of(instant)
             at, end, booked, tail = month.start, month.end, _ZERO, None
         if instant > at:
             found.append((_period(at, instant), EXACT.subtract(value, booked)))

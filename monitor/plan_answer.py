@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,10 @@ from typing import Any
 
 from alarms.money import plain
 from monitor.clock import to_text
-from monitor.comparison import money, quote_json
+from monitor.comparison import money, plan_named, quote_json
 from monitor.config import Config
-from monitor.config.report import unknown_name
-from monitor.errors import ExitCode, UserError
 from monitor.period import period_of
-from monitor.plan_spend import booked
+from monitor.plan_spend import Booked, booked
 from monitor.training.book import PriceBook
 from monitor.training.gate import Limit, Verdict, Way, judge, ways_to_fit
 from monitor.training.model import Quote
@@ -25,11 +23,12 @@ from monitor.training.plan import P10, P50, P90, PhaseCost, Plan, Projection, pr
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One plan. `verdict` None: it names no budget. `ways`: what would fit, if it does not."""
+    """One plan. `verdict` None: it names no budget. `ways`: what would fit, if it does not. `ledger`: of its budget."""
 
     projection: Projection
     verdict: Verdict | None = None
     ways: tuple[Way, ...] = ()
+    ledger: Booked | None = None
 
     @property
     def fits(self) -> bool | None:
@@ -37,12 +36,12 @@ class Answer:
         return None if self.verdict is None else self.verdict.fits
 
 
-def answer(config: Config, name: str | None, book: PriceBook, state: Path, now: datetime) -> list[Answer]:
-    """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read."""
-    plans = {plan.name: plan for plan in config.plans}
-    if name is not None and name not in plans:
-        raise UserError(unknown_name("plan", name, plans), ExitCode.USAGE)
-    wanted = plans.values() if name is None else (plans[name],)
+def answer(config: Config, name: str | None, book: Callable[[], PriceBook], state: Path, now: datetime) -> list[Answer]:
+    """The plans of a config, or the one of this name. Raises UserError, StoreError. The store is only read.
+
+    `book`: what else could be bought; not asked for where every plan fits.
+    """
+    wanted = config.plans if name is None else (plan_named(name, config.plans),)
     return [_answer(config, plan, book, state, now) for plan in wanted]
 
 
@@ -52,7 +51,7 @@ def as_json(answers: Iterable[Answer]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datetime) -> Answer:
+def _answer(config: Config, plan: Plan, book: Callable[[], PriceBook], state: Path, now: datetime) -> Answer:
     projection = project(plan)
     budget = next((budget for budget in config.budgets if budget.name == plan.budget), None)
     if budget is None:
@@ -62,8 +61,9 @@ def _answer(config: Config, plan: Plan, book: PriceBook, state: Path, now: datet
     limit = Limit(budget.name, budget.period, budget.amount, ledger.spent, ledger.until)
     verdict = judge(projection, limit)
     if verdict.fits:
-        return Answer(projection, verdict)
-    return Answer(projection, verdict, tuple(ways_to_fit(projection, limit, book.choose(plan.which, plan.start))))
+        return Answer(projection, verdict, ledger=ledger)
+    ways = tuple(ways_to_fit(projection, limit, book().choose(plan.which, plan.start)))
+    return Answer(projection, verdict, ways, ledger)
 
 
 def _plan(one: Answer) -> dict[str, Any]:
@@ -83,6 +83,7 @@ def _plan(one: Answer) -> dict[str, Any]:
         "period": None if verdict is None else _period(verdict),
         "start": to_text(min(phase.start for phase in projection.phases)),
         "end": to_text(projection.end),
+        "deadline": None if projection.plan.deadline is None else to_text(projection.plan.deadline),
         "phases": [_phase(phase) for phase in projection.phases],
         "curve": [{"at": to_text(at), "planned": money(amount)} for at, amount in projection.curve],
         "would_fit": [_way(way) for way in one.ways],

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from decimal import Decimal
 
-from alarms.money import DISPLAY, for_people
+from alarms.money import for_people
+from monitor.columns import WHOLE_ADDRESSES, cut, is_shortened, money, source_of, wrapped
 from monitor.plan_answer import Answer
-from monitor.status.words import one_line
 from monitor.training.gate import Verdict, Way
-from monitor.training.model import Quote
+from monitor.training.model import PRICING_WORDS, Quote, number
 from monitor.training.plan import P10, P50, P90, PhaseCost, Projection
 
-_WIDTH = 80
 _NAME, _ON, _MONEY = 12, 24, 15
 NO_PLANS = "The config has no [[plans]] table; docs/config.md says how to write one."
 
@@ -29,13 +27,14 @@ def _plan(one: Answer) -> str:
     start = min(phase.start for phase in projection.phases)
     span = f"{start:%Y-%m-%d} to {projection.end:%Y-%m-%d}"
     lines = [
-        *_wrapped(f"{plan.name}: {span}, in {plan.currency}, quotes {plan.which}"),
+        *wrapped(f"{plan.name}: {span}, in {plan.currency}, quotes {plan.which}"),
         "",
         f"{'PHASE':<{_NAME}} {'ON':<{_ON}} {'STARTS':<10} {'HOURS':>10} {'COST':>{_MONEY}}",
         *(_phase(phase, plan.currency) for phase in projection.phases),
-        f"{'total':<{_NAME + _ON + 23}} {_money(projection.total, plan.currency)}",
+        f"{'total':<{_NAME + _ON + 23}} {money(projection.total, plan.currency, _MONEY)}",
         "",
-        *_wrapped(_spread(projection)),
+        *wrapped(_spread(projection)),
+        *_late(projection),
         *_verdict(one),
         *_remarks(projection),
     ]
@@ -44,10 +43,10 @@ def _plan(one: Answer) -> str:
 
 def _phase(cost: PhaseCost, currency: str) -> str:
     phase = cost.phase
-    hours = "?" if phase.duration is None else _number(phase.duration.quantile(P50))
+    hours = "?" if phase.duration is None else number(phase.duration.quantile(P50))
     on = phase.on if phase.count == 1 else f"{phase.count} x {phase.on}"
-    name, on = _cut(phase.name, _NAME), _cut(on, _ON)
-    return f"{name} {on} {cost.start:%Y-%m-%d} {hours:>10} {_money(cost.cost, currency)}"
+    name, on = cut(phase.name, _NAME), cut(on, _ON)
+    return f"{name} {on} {cost.start:%Y-%m-%d} {hours:>10} {money(cost.cost, currency, _MONEY)}"
 
 
 def _spread(projection: Projection) -> str:
@@ -57,6 +56,13 @@ def _spread(projection: Projection) -> str:
     low, middle, high = (for_people(projection.quantile(share), currency) for share in (P10, P50, P90))
     doubts = ", ".join(projection.doubts)
     return f"P10 {low}, P50 {middle}, P90 {high}. What is uncertain, the widest first: {doubts}."
+
+
+def _late(projection: Projection) -> list[str]:
+    deadline = projection.plan.deadline
+    if deadline is None or projection.end <= deadline:
+        return []
+    return wrapped(f"TOO LATE: it ends on {projection.end:%Y-%m-%d %H:%M}, its deadline is {deadline:%Y-%m-%d %H:%M}.")
 
 
 def _verdict(one: Answer) -> list[str]:
@@ -69,12 +75,12 @@ def _verdict(one: Answer) -> list[str]:
     if verdict.since is not None:
         share += f" for what is to come after {verdict.since:%Y-%m-%d %H:%M} UTC"
     if verdict.fits:
-        return ["", *_wrapped(f"Fits: P90 {share} of {left} left in the budget {plan.budget} ({when}).")]
+        return ["", *wrapped(f"Fits: P90 {share} of {left} left in the budget {plan.budget} ({when}).")]
     over = for_people(verdict.share - verdict.left, plan.currency)
     sentence = f"DOES NOT FIT: P90 is {share}, {over} more than the {left} left in the budget {plan.budget} ({when})."
     ways = [_way(way, plan.currency) for way in one.ways]
     fitting = "What would fit:" if ways else "Nothing in the price book would fit in its place."
-    return ["", *_wrapped(sentence), *_wrapped(fitting), *(line for way in ways for line in way)]
+    return ["", *wrapped(sentence), *wrapped(fitting), *(line for way in ways for line in way)]
 
 
 def _when(verdict: Verdict) -> str:
@@ -86,10 +92,10 @@ def _when(verdict: Verdict) -> str:
 def _way(way: Way, currency: str) -> list[str]:
     name = way.phase.phase.name
     if way.quote is None:
-        return _wrapped(f"- {name} for at most {_number(way.hours or Decimal(0))} {way.unit}", "  ")
-    pricing = way.quote.pricing.value.replace("_", " ")
+        return wrapped(f"- {name} for at most {number(way.hours or Decimal(0))} {way.unit}", "  ")
+    pricing = PRICING_WORDS[way.quote.pricing]
     price = for_people(way.p90, currency)
-    return _wrapped(f"- {name} on {way.quote.offer}, {pricing}: P90 of the plan {price}", "  ")
+    return wrapped(f"- {name} on {way.quote.offer}, {pricing}: P90 of the plan {price}", "  ")
 
 
 def _remarks(projection: Projection) -> list[str]:
@@ -99,34 +105,14 @@ def _remarks(projection: Projection) -> list[str]:
         said = list(cost.flags)
         host = cost.phase.host
         if isinstance(host, Quote):
-            as_of = "" if host.as_of is None else f" of {host.as_of}"
-            said = [f"{host.pricing.value.replace('_', ' ')}, {host.source}{as_of}", *said]
+            said = [f"{PRICING_WORDS[host.pricing]}, {source_of(host)}", *said]
         elif cost.amortised is None:
             said.append("running cost; no lifetime is stated, so no share of the hardware")
         else:
             share = for_people(cost.amortised, projection.plan.currency)
             said.append(f"running cost; it also uses up {share} of the hardware")
-        lines += _wrapped(f"{cost.phase.name}: {'; '.join(said)}", "  ")
+        lines += wrapped(f"{cost.phase.name}: {'; '.join(said)}", "  ")
+    hosts = (cost.phase.host for cost in projection.phases)
+    if any(isinstance(host, Quote) and is_shortened(host) for host in hosts):
+        lines.append(WHOLE_ADDRESSES)
     return ["", *lines]
-
-
-def _money(amount: Decimal, currency: str) -> str:
-    text = for_people(amount, currency).removesuffix(f" {currency}")
-    return f"{text if len(text) <= _MONEY else f'{amount.scaleb(-6):,.1f}M':>{_MONEY}}"
-
-
-def _number(value: Decimal) -> str:
-    rounded = value.quantize(Decimal("0.01"), context=DISPLAY)
-    text = f"{rounded:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _cut(text: str, width: int) -> str:
-    text = one_line(text)
-    return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}"
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        one_line(text), _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )

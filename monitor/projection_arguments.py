@@ -17,26 +17,31 @@ _MOST_INTERRUPTIONS = Decimal(60)
 def add_projections(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands. `add`: name, function, text, examples."""
     text = "what the training plans of the config will cost; exit code 2 when one exceeds its budget"
-    plan = add("plan", functions.plan, text, "", "deepseek-ft", "deepseek-ft --json | jq '.plans[0].p90'")
+    examples = ("", "deepseek-ft", "deepseek-ft --json | jq '.plans[0].p90'", "deepseek-ft --plot plan.svg")
+    plan = add("plan", functions.plan, text, *examples)
     plan.add_argument("name", nargs="?", metavar="NAME", help="one plan; without it all of them")
     plan.add_argument("--json", action="store_true", help="for scripts")
-    plan.add_argument("--plot", metavar="FILE", help=argparse.SUPPRESS)
+    text = "also draw it, into a file .svg or .png: the curve, P10 to P90, the budget, what was spent"
+    plan.add_argument("--plot", metavar="FILE", help=text)
     compare = add(
         "compare",
         functions.compare,
         "the same work on every offer and on own hardware, cheapest first",
+        "deepseek-ft",
+        "deepseek-ft --plot offers.png",
         "--hours 500 --on aws:p4d.24xlarge",
         "--gpu-hours 4000 --gpu A100-80GB --json",
         "--hours 100 --on ciuic:8xA100 --quotes article --discount DEEPSEEK2024",
         "--gpu-hours 4000 --gpu H100 --interruptions-per-hour 0.05 \\\n      --checkpoint-every 30m --restart 10m",
     )
+    compare.add_argument("name", nargs="?", metavar="NAME", help="the work of this plan, held against its constraints")
     compare.add_argument("--gpu-hours", metavar="N", help="the work, in hours of one GPU; with --gpu")
     compare.add_argument("--gpu", metavar="MODEL", help="such as A100-80GB, H100")
     compare.add_argument("--hours", metavar="N", help="the work, in hours of one offer; with --on")
     compare.add_argument(
         "--on", metavar="OFFER", help="such as aws:p4d.24xlarge, local:rig; `monitor prices` lists them"
     )
-    _add_quotes(compare)
+    _add_quotes(compare, "those of the plan, else current", None)
     compare.add_argument("--discount", metavar="CODE", help="a discount code of a seller")
     compare.add_argument("--new-customer", action="store_true", help="what the code gives for the first month")
     compare.add_argument(
@@ -44,16 +49,18 @@ def add_projections(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     compare.add_argument("--checkpoint-every", type=_duration, metavar="DURATION", help="how often work is saved (1h)")
     compare.add_argument("--restart", type=_duration, metavar="DURATION", help="until work goes on again (10m)")
+    text = "also draw it, into a file .svg or .png: the cost of each offer, and when own hardware pays"
+    compare.add_argument("--plot", metavar="FILE", help=text)
     compare.add_argument("--json", action="store_true", help="for scripts")
     prices = add("prices", functions.prices, "the dated price book", "", "list --quotes article", "list --json")
     prices.add_argument("action", nargs="?", choices=("list", "refresh"), default="list", help="default: list")
-    _add_quotes(prices)
+    _add_quotes(prices, _QUOTES[0], _QUOTES[0])
     prices.add_argument("--json", action="store_true", help="for scripts")
 
 
-def _add_quotes(command: argparse.ArgumentParser) -> None:
-    text = "current (default): the newest known; article; or a date: as known then"
-    command.add_argument("--quotes", type=_quotes, default=_QUOTES[0], metavar="WHICH", help=text)
+def _add_quotes(command: argparse.ArgumentParser, default: str, value: str | None) -> None:
+    text = f"current: the newest known; article; or a date: as known then (default: {default})"
+    command.add_argument("--quotes", type=_quotes, default=value, metavar="WHICH", help=text)
 
 
 def _quotes(text: str) -> str | date:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,8 @@ from monitor.errors import ExitCode, Problem, UserError
 
 if TYPE_CHECKING:
     from monitor.config import Config
+    from monitor.plan_answer import Answer
+    from monitor.training.book import PriceBook
     from monitor.training.spot import Interruptions
 
 _CHECKPOINT = timedelta(hours=1)
@@ -30,31 +32,61 @@ def plan(options: argparse.Namespace) -> int:
     from monitor.output import say
     from monitor.plan_text import as_text
 
-    if options.plot is not None:
-        raise UserError("plan --plot is not in this version; leave it out", ExitCode.USAGE)
+    target = _target(options)
     path = _config_path(options)
     config = load(path)
     _warn(config.warnings)
     option = getattr(options, "state_dir", None)
     state = state_dir(path, None if option is None else str(option), os.environ)
-    answers = plan_answer.answer(config, options.name, read_prices(path)[0], state, SystemClock().now())
+    now = SystemClock().now()
+    answers = plan_answer.answer(config, options.name, lambda: read_prices(path)[0], state, now)
+    if target is not None:
+        _draw_plan(config, answers, target)
     say(plan_answer.as_json(answers) if options.json else as_text(answers))
     return ExitCode.OK if all(one.fits is not False for one in answers) else ExitCode.OVER_BUDGET
+
+
+def _draw_plan(config: Config, answers: Sequence[Answer], target: Path) -> None:
+    from monitor import plan_actual
+    from monitor.pictures.plan import Ceiling, PlanPicture, draw
+
+    if len(answers) != 1:
+        names = ", ".join(one.projection.plan.name for one in answers)
+        told = f"name it: {names}" if answers else "the config has none"
+        raise UserError(f"--plot draws one plan; {told}", ExitCode.USAGE)
+    projection, ledger = answers[0].projection, answers[0].ledger
+    budget = next((one for one in config.budgets if one.name == projection.plan.budget), None)
+    if budget is None or ledger is None:
+        draw(PlanPicture(projection), target)
+        return
+    ceilings = [Ceiling(*one) for one in plan_actual.ceilings_of(budget, projection, ledger)]
+    actual = plan_actual.actual_of(ledger, budget.period, projection.curve[0][0])
+    draw(PlanPicture(projection, ceilings, actual), target)
+
+
+def _target(options: argparse.Namespace) -> Path | None:
+    """Where the picture goes: looked at first, so that nobody waits for what cannot be drawn."""
+    if options.plot is None:
+        return None
+    from monitor.pictures.canvas import check_target
+
+    return check_target(options.plot)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Show the same work everywhere."""
     from monitor import comparison
     from monitor.comparison_text import as_text
-    from monitor.config.prices import read_prices
     from monitor.output import say
 
     now = SystemClock().now()
+    target = _target(options)
     path = _config_path(options)
     config = _config_if_any(options, path)
-    book, warnings = read_prices(path)
-    _warn(warnings)
+    book = _book(path)
+    plan = None if options.name is None else comparison.plan_named(options.name, () if config is None else config.plans)
     question = comparison.Question(
+        plan=plan,
         gpu_hours=options.gpu_hours,
         gpu=options.gpu,
         hours=options.hours,
@@ -71,7 +103,12 @@ def compare(options: argparse.Namespace) -> int:
         exchange=() if config is None else config.exchange,
         now=now,
     )
-    say(comparison.as_json(found) if options.json else as_text(found, options.quotes))
+    name = None if plan is None else plan.name
+    if target is not None:
+        from monitor.pictures.compare import draw
+
+        draw(found, name, target)
+    say(comparison.as_json(found, plan) if options.json else as_text(found, question.which, name))
     return ExitCode.OK
 
 
@@ -79,18 +116,30 @@ def prices(options: argparse.Namespace) -> int:
     """List the price book."""
     from monitor import comparison
     from monitor.comparison_text import prices_text
-    from monitor.config.prices import read_prices
     from monitor.output import say
 
     if options.action == "refresh":
         sentence = "prices refresh is not in this version; write newer quotes into prices.toml beside the config"
         raise UserError(sentence, ExitCode.USAGE)
     now = SystemClock().now()
-    book, warnings = read_prices(_config_path(options))
-    _warn(warnings)
+    book = _book(_config_path(options))
     chosen = book.choose(options.quotes, now)
     say(comparison.prices_json(chosen) if options.json else prices_text(chosen, options.quotes, now))
     return ExitCode.OK
+
+
+def _book(config: Path) -> PriceBook:
+    """What ships, with what stands beside a config. Nothing is loaded that only reading such a file needs."""
+    from monitor.config_file import PRICES_FILE
+    from monitor.training.book import shipped
+
+    if not (config.parent / PRICES_FILE).exists():
+        return shipped()
+    from monitor.config.prices import read_prices
+
+    book, warnings = read_prices(config)
+    _warn(warnings)
+    return book
 
 
 def _config_path(options: argparse.Namespace) -> Path:
@@ -102,11 +151,11 @@ def _config_path(options: argparse.Namespace) -> Path:
 
 def _config_if_any(options: argparse.Namespace, path: Path) -> Config | None:
     """The config, or None where none is asked for and there is none: then there is no hardware of one's own."""
-    from monitor.config import load
-
     asked_for = getattr(options, "config", None) is not None or os.environ.get("MONITOR_CONFIG")
     if not asked_for and not path.exists():
         return None
+    from monitor.config import load
+
     config = load(path)
     _warn(config.warnings)
     return config

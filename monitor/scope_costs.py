@@ -12,11 +12,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
+from alarms.clients.azure_scope import Scope
 from alarms.model import Period
 from alarms.money import EXACT, total
 from monitor.clients.azure_cost import CostQueries
 from monitor.clients.azure_query import Answer, Column, Query, Row
-from monitor.clients.azure_scope import Scope
 from monitor.errors import BadDataError
 from monitor.model import CREDIT, Series
 from monitor.views import Cells, View, split, tag_field

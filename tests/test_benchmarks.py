@@ -21,6 +21,8 @@ def test_each_benchmark_runs_and_gives_a_ratio(tmp_path: Path) -> None:
         "turn",
         "turn, 3 clouds x 3 accounts",
         "daemon at rest",
+        "monitor compare",
+        "20 plans",
     }
     assert all(row in done.stdout for row in rows)
     (dollars,) = [line for line in page.read_text().splitlines() if "API dollars per account" in line]

@@ -11,20 +11,18 @@ import time
 from collections.abc import MutableMapping
 from decimal import Decimal
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from alarms.clients import dates
+from alarms.clients.azure import translated
+from alarms.clients.azure_answers import Body
+from alarms.clients.azure_refusals import Asked
 from alarms.errors import TemporaryError, UnreachableError
-from monitor.clients.azure import translated
 from monitor.clients.azure_query import Answer, Key, Page, Query, Row, definition, places_of, read_page, read_row
-from monitor.clients.azure_refusals import refused
 from monitor.errors import BadDataError
 from monitor.model import ApiUse
 
 # What Azure asks of a client that is not its portal, so that limits are counted by it.
 _HEADERS = {"ClientType": "cloud-budget-monitor"}
-_LARGEST = 32 * 1024 * 1024
-_LARGEST_REFUSAL = 64 * 1024
 _MOST_PAGES = 500
 _PAUSES_S = (0.5, 1.0)
 # Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
@@ -110,7 +108,7 @@ class CostQueries:
         if time.monotonic() > self._give_up_at:
             raise UnreachableError("Azure took too long to answer all queries of the costs")
         self._calls += 1
-        body = _Body(query.scope)
+        body = Body(Asked(query.scope))
         with translated():
             self._client.query.usage(
                 query.scope.strip("/"),
@@ -121,38 +119,6 @@ class CostQueries:
                 raw_response_hook=body.take,
             )
         return body.content
-
-
-class _Body:
-    """Takes an answer from the SDK's pipeline as it comes, before anybody else reads it."""
-
-    def __init__(self, scope: str) -> None:
-        self._scope = scope
-        self.content: bytes | None = None
-
-    def take(self, response: Any) -> None:
-        """Read it to its end, with a limit. Raises OutsideError for what is no success."""
-        answer = response.http_response
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        dates.note(urlsplit(answer.request.url).netloc, headers.get("date"), cached="age" in headers)
-        if answer.status_code == 200:  # noqa: PLR2004 - HTTP
-            self.content = _bytes_of(answer, _LARGEST)
-        elif answer.status_code != 204:  # noqa: PLR2004 - HTTP
-            try:
-                said = _bytes_of(answer, _LARGEST_REFUSAL)
-            except TemporaryError:  # a refusal is a refusal, however long its explanation is
-                said = b""
-            raise refused(answer.status_code, headers, said, self._scope)
-
-
-def _bytes_of(answer: Any, limit: int) -> bytes:
-    body = bytearray()
-    for chunk in answer.iter_bytes():
-        body += chunk
-        if len(body) > limit:
-            answer.close()
-            raise TemporaryError(f"Azure sent an answer of more than {limit // 2**20} MB, which is not read")
-    return bytes(body)
 
 
 def _wait(seconds: float) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
-from monitor.clients.gcp import Doing, Session, permission_of, reason_of, retry, status_of, translated
+from alarms.clients.gcp import Doing, Session, permission_of, reason_of, retry, status_of, translated
 from monitor.clients.query_costs import billed_for, price_of
 from monitor.errors import AccessError, BadDataError, OutsideError, PermanentError, TemporaryError
 from monitor.model import ApiUse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from monitor.clients.gcp import Doing, Session, retry, translated
+from alarms.clients.gcp import Doing, Session, retry, translated
 from monitor.errors import AccessError, OutsideError, PermanentError
 
 _CALL_S = 10.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from monitor.clients.gcp import Doing, credentials_of, retry, status_of, translated
+from alarms.clients.gcp import Doing, credentials_of, retry, status_of, translated
 from monitor.errors import OutsideError
 
 _CALL_S = 10.0

@@ -8,13 +8,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from alarms.money import parse_amount
 from alarms.settings import StrictModel
 from monitor.config.budgets import Currency
 from monitor.config.checks import check_names
-from monitor.config.parts import tables
+from monitor.config.parts import known_timezone, tables
 from monitor.config.report import Report, unknown_name
 from monitor.config.tariff import read_tariff
 from monitor.config.thresholds import parse_money
@@ -22,6 +22,7 @@ from monitor.config_lines import Loc
 from monitor.training.catalog import gpus
 from monitor.training.costs import ExchangeRate
 from monitor.training.local import HOURS_PER_YEAR, Rig
+from monitor.training.tariff import Tariff
 
 # What is simply not counted when it is not stated, and said to be so.
 _OPTIONAL = (
@@ -108,6 +109,7 @@ class LocalTable(StrictModel):
     """The keys of `[[local]]`."""
 
     name: str
+    owned: bool = False
     gpus: Annotated[int, BeforeValidator(gpu_count)]
     gpu: Annotated[str, BeforeValidator(gpu_name)]
     parts: Annotated[dict[str, Money], BeforeValidator(_parts)]
@@ -115,6 +117,7 @@ class LocalTable(StrictModel):
     currency: Currency
     electricity_per_kwh: Annotated[Decimal | None, BeforeValidator(amount_or_nothing)] = None
     tariff: Any = None
+    timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"
     lifetime: Annotated[Decimal | None, BeforeValidator(_lifetime)] = None
     utilisation: Annotated[
         Decimal, _between("0", "1", "expected a share of its life above 0 and at most 1, such as 0.7", above_low=True)
@@ -156,7 +159,8 @@ def read_local(report: Report, document: Mapping[str, Any]) -> tuple[Rig, ...]:
         table = report.validate(LocalTable, raw, loc, _LOCAL_STAND_INS)
         named.append((loc, raw["name"] if isinstance(raw.get("name"), str) else ""))
         if table is not None:
-            rig = _rig(table, raw, _per_kwh(report, table, raw, loc))
+            tariff, per_kwh = _electricity(report, table, raw, loc)
+            rig = _rig(table, raw, per_kwh, tariff)
             _check_rig(report, rig, raw, loc)
             rigs.append(rig)
     check_names(report, named)
@@ -182,17 +186,21 @@ def read_exchange(report: Report, document: Mapping[str, Any]) -> tuple[Exchange
     return tuple(rates)
 
 
-def _per_kwh(report: Report, table: LocalTable, raw: Mapping[str, Any], loc: Loc) -> Decimal:
+def _electricity(report: Report, table: LocalTable, raw: Mapping[str, Any], loc: Loc) -> tuple[Tariff | None, Decimal]:
+    """By time of use if it is, and the price of a kWh, on average."""
     if "tariff" in raw:
         if "electricity_per_kwh" in raw:
             report.error((*loc, "tariff"), "has electricity_per_kwh beside it; remove one or the other")
-        return read_tariff(report, raw["tariff"], (*loc, "tariff")) or Decimal(0)
+        rates, per_kwh = read_tariff(report, raw["tariff"], (*loc, "tariff")) or ((), Decimal(0))
+        return Tariff(rates, table.timezone), per_kwh
     if "electricity_per_kwh" not in raw:
         report.error((*loc, "electricity_per_kwh"), "missing; add electricity_per_kwh = … or tariff = … here")
-    return table.electricity_per_kwh or Decimal(0)
+    if "timezone" in raw:
+        report.error((*loc, "timezone"), "is that of a tariff, and there is none; remove it")
+    return None, table.electricity_per_kwh or Decimal(0)
 
 
-def _rig(table: LocalTable, raw: Mapping[str, Any], per_kwh: Decimal) -> Rig:
+def _rig(table: LocalTable, raw: Mapping[str, Any], per_kwh: Decimal, tariff: Tariff | None) -> Rig:
     return Rig(
         name=table.name,
         gpus=table.gpus,
@@ -209,6 +217,8 @@ def _rig(table: LocalTable, raw: Mapping[str, Any], per_kwh: Decimal) -> Rig:
         upkeep_per_year=table.upkeep_per_year,
         resale=table.resale,
         cost_of_capital=table.cost_of_capital,
+        owned=table.owned,
+        tariff=tariff,
         not_counted=tuple(key for key in _OPTIONAL if key not in raw),
     )
 

@@ -12,7 +12,7 @@ TABLES = frozenset({"inventory"})
 SOURCE_TYPES: frozenset[str] = frozenset()
 RECEIVER_TYPES: frozenset[str] = frozenset()
 RECEIVER_KEYS: frozenset[str] = frozenset()
-PHASE_KEYS = frozenset({"data_local", "needs_gpu_memory"})
+PHASE_KEYS: frozenset[str] = frozenset()
 BUDGET_KEYS: frozenset[str] = frozenset()
 BUDGET_VALUES = {
     "cost": frozenset({"effective"}),

@@ -37,7 +37,8 @@ def _at_most_a_day(poll: timedelta) -> timedelta:
     return poll
 
 
-def _known_timezone(name: str) -> str:
+def known_timezone(name: str) -> str:
+    """A time zone that this machine knows. Raises ValueError."""
     known = sorted(zoneinfo.available_timezones())
     if name != "UTC" and name not in known:
         raise ValueError(unknown_name("time zone", name, known) if known else 'expected "UTC": no tzdata is installed')
@@ -57,7 +58,7 @@ class MonitorTable(StrictModel):
 
     state_dir: str = DEFAULT_STATE_DIR
     poll: Annotated[Duration, AfterValidator(_at_most_a_day)] = timedelta(minutes=5)
-    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"
     receivers: Names | None = None
     database: Annotated[str, AfterValidator(_known_database)] = "sqlite"
     heartbeat_url: SecretField | None = None

@@ -8,6 +8,9 @@ from typing import Any
 from monitor.config.plan_tables import PhaseTable
 from monitor.config.report import Report
 from monitor.config_lines import Loc
+from monitor.training.catalog import gpus
+from monitor.training.local import Rig
+from monitor.training.model import Quote
 
 _MODEL = ("params", "tokens", "mfu", "layers", "width", "context", "precision")
 _SHAPE = ("layers", "width", "context")
@@ -37,3 +40,19 @@ def check_ways(report: Report, table: PhaseTable, raw: Mapping[str, Any], loc: L
         report.error((*loc, "start"), "has after beside it; remove one or the other")
     if table.new_customer and "discount" not in raw:
         report.error((*loc, "new_customer"), "changes nothing without a discount; remove it")
+
+
+def check_needs(report: Report, table: PhaseTable, on: str, host: Quote | Rig, loc: Loc) -> tuple[str, ...]:
+    """Report a phase that runs where its constraints forbid it; the result is to be said of it."""
+    if table.data_local and not isinstance(host, Rig):
+        sentence = f'keeps its data on hardware of your own, which {on} is not; choose on = "local:NAME" or remove it'
+        report.error((*loc, "data_local"), sentence)
+    needed = table.needs_gpu_memory
+    there = (host.gpu if isinstance(host, Rig) else gpus()[host.gpu]).memory_gb
+    if needed is None:
+        return ()
+    if there is None:
+        return (f"memory per GPU not stated, {needed} GB are needed",)
+    if there < needed:
+        report.error((*loc, "needs_gpu_memory"), f"is {needed} GB, but each GPU of {on} has {there}; choose another")
+    return ()

@@ -9,11 +9,11 @@ from decimal import Decimal, Inexact
 from typing import Any
 
 from alarms.money import EXACT
-from monitor.config.phase_keys import check_ways
+from monitor.config.phase_keys import check_needs, check_ways
 from monitor.config.plan_tables import MOST_HOURS, PhaseTable
 from monitor.config.report import Report, choices, unknown_name
 from monitor.config_lines import Loc
-from monitor.training.book import Chosen, PriceBook
+from monitor.training.book import PriceBook, Selection
 from monitor.training.catalog import Discount, gpus
 from monitor.training.hours import Training, gpu_hours
 from monitor.training.local import Rig
@@ -29,11 +29,11 @@ _OUTSIDE = ("price_per_gpu_hour", "currency")
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the phases of a plan may run on. `chosen`: the quotes that count for it, by its `which`."""
+    """What the phases of a plan may run on. `selection`: the quotes that count for it, by its `which`."""
 
     book: PriceBook
     which: str | date
-    chosen: Sequence[Chosen]
+    selection: Selection
     rigs: Sequence[Rig]
 
 
@@ -72,6 +72,7 @@ def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[s
         sentence = f"{discount.code} is a code of {discount.seller}, but {place.on} is sold by {place.host.seller}"
         report.error((*loc, "discount"), sentence)
     amount = _amount(report, table, place, loc)
+    unsure = check_needs(report, table, place.on, place.host, loc)
     if amount is None or report.has_error(loc):
         return None
     return Phase(
@@ -88,7 +89,9 @@ def read_phase(report: Report, market: Market, table: PhaseTable, raw: Mapping[s
         after=table.after,
         start=table.start,
         extent=table.scope,
-        flags=(*place.flags, *amount.flags),
+        flags=(*place.flags, *amount.flags, *unsure),
+        data_local=table.data_local,
+        needs_gpu_memory=table.needs_gpu_memory,
     )
 
 
@@ -158,7 +161,7 @@ def _own(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc) -
 
 
 def _offer(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc) -> _Place | None:
-    quoted = [one for one in market.chosen if one.quote.offer == on]
+    quoted = market.selection.of(on)
     if not quoted:
         report.error((*loc, "on"), _unknown(market, on))
         return None
@@ -181,8 +184,7 @@ def _offer(report: Report, market: Market, table: PhaseTable, on: str, loc: Loc)
 def _unknown(market: Market, on: str) -> str:
     if any(quote.offer == on for quote in market.book.quotes):
         return f'"{on}" has no quote among those of quotes = "{market.which}"; choose others there'
-    offers = dict.fromkeys(one.quote.offer for one in market.chosen)
-    return unknown_name("offer", on, (*offers, *(f"{LOCAL}{rig.name}" for rig in market.rigs)))
+    return unknown_name("offer", on, (*market.selection.offers, *(f"{LOCAL}{rig.name}" for rig in market.rigs)))
 
 
 def _discount(report: Report, market: Market, table: PhaseTable, loc: Loc) -> Discount | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +31,8 @@ _MOST_TOKENS = Decimal(10) ** 18
 _MOST_HOSTS = 1_000_000
 _MOST_SHAPE = 100_000_000
 _MOST_INTERRUPTIONS = 60
+_MOST_MEMORY = 10_000
+_GIGABYTES = re.compile(r"(\d{1,5}) ?GB", re.ASCII)
 _FINEST = Decimal("1E-6")
 _YEARS = (1970, 2200)
 _START = "expected an instant such as 2026-12-01T00:00:00Z, or a date, without quotes"
@@ -99,6 +102,14 @@ def _rate(value: Any) -> Decimal:
     return rate
 
 
+def _memory(value: Any) -> int:
+    match = _GIGABYTES.fullmatch(value) if isinstance(value, str) else None
+    number = int(match[1]) if match else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= _MOST_MEMORY:
+        raise ValueError(f'expected GB for each GPU, 1 to {_MOST_MEMORY:,}, such as "80GB" or 80')
+    return number
+
+
 def _instant(value: Any) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -137,6 +148,7 @@ class PlanTable(StrictModel):
     start: Annotated[datetime, BeforeValidator(_instant)]
     phases: Any
     budget: str | None = None
+    deadline: Annotated[datetime | None, BeforeValidator(_instant)] = None
     quotes: Annotated[str | date, BeforeValidator(_quotes)] = CURRENT
 
 
@@ -169,3 +181,5 @@ class PhaseTable(StrictModel):
     context: Annotated[int | None, _whole(_MOST_SHAPE, 4096)] = None
     precision: Annotated[Precision, BeforeValidator(_one_of(Precision))] = Precision.BF16
     scope: Annotated[Extent, BeforeValidator(_one_of(Extent))] = Extent.RUN
+    data_local: bool = False
+    needs_gpu_memory: Annotated[int | None, BeforeValidator(_memory)] = None

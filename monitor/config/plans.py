@@ -19,9 +19,9 @@ from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
 from monitor.training.book import PriceBook
-from monitor.training.costs import ExchangeRate
+from monitor.training.costs import ExchangeRate, currency_of
 from monitor.training.local import Rig
-from monitor.training.plan import Phase, Plan, currency_of, project, schedule
+from monitor.training.plan import Phase, Plan, project, schedule
 
 _PHASES = 'expected a list such as [{ name = "pretrain", on = "aws:p4d.24xlarge", hours = 500 }]'
 _MOST_PHASES = 200
@@ -52,7 +52,7 @@ class Beside:
             except ConfigError as error:
                 self.problems = error.problems
                 return None
-        return Market(self._book, table.quotes, self._book.choose(table.quotes, table.start), self.rigs)
+        return Market(self._book, table.quotes, self._book.select(table.quotes, table.start), self.rigs)
 
 
 def read_plans(report: Report, document: Mapping[str, Any], beside: Beside) -> tuple[Plan, ...]:
@@ -78,7 +78,7 @@ def _plan(report: Report, table: PlanTable, loc: Loc, beside: Beside) -> Plan | 
     if currency is None:
         report.error((*loc, "phases"), _two_currencies(phases, stated))
         return None
-    plan = Plan(table.name, currency, table.start, table.quotes, phases, table.budget, beside.exchange)
+    plan = Plan(table.name, currency, table.start, table.quotes, phases, table.budget, beside.exchange, table.deadline)
     _check_times(report, plan, loc)
     return None if report.has_error(loc) else plan
 
@@ -181,6 +181,11 @@ def _check_times(report: Report, plan: Plan, loc: Loc) -> None:
         sentence = "have amounts too large, too small or with too many digits to be multiplied exactly; round them"
         report.error((*loc, "phases"), sentence)
         return
+    end = max(end for _, end in times.values())
+    if plan.deadline is not None and plan.deadline <= plan.start:
+        report.error((*loc, "deadline"), f"is not after the plan starts, {plan.start:%Y-%m-%d %H:%M} UTC")
+    elif plan.deadline is not None and end > plan.deadline:
+        report.warn((*loc, "deadline"), f"is before the plan ends, {end:%Y-%m-%d %H:%M} UTC")
     if dearest >= _MOST_MONEY:
         report.error((*loc, "phases"), "cost more than fifteen digits can say; something in them is too large")
     for index, phase in enumerate(plan.phases):

@@ -18,6 +18,7 @@ from monitor.config.hardware import day, gpu_count, gpu_name
 from monitor.config.parts import tables
 from monitor.config.report import Report, unknown_key
 from monitor.config.thresholds import parse_money
+from monitor.config_file import PRICES_FILE as FILE
 from monitor.config_file import check_safety, parse, read
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
@@ -25,7 +26,6 @@ from monitor.training.book import PriceBook, oddities, shipped
 from monitor.training.catalog import discounts_in, instant, quotes_in
 from monitor.training.model import Pricing
 
-FILE = "prices.toml"
 _TABLES = ("quote", "discount")
 _SPOT_ALONE = "on_demand is empty while spot is present; write both, for one shows whether the other can be right"
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.config_file import ConfigFile, path_text, shown
+from monitor.config_file import ConfigFile, path_text
 from monitor.config_lines import Loc, scan
 from monitor.errors import Problem
+from monitor.suggestions import unknown_key, unknown_name
+
+# The last two are for all who report problems, without what is slow to import here.
+__all__ = ["Report", "choices", "unknown_key", "unknown_name"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -29,8 +32,6 @@ _EXPECTED = {
 
 
 _OWN_WORDS = re.compile(r"^(Input should be|(List|String|Tuple) should (have|match))")
-# More names than this help nobody.
-_MOST_LISTED = 30
 
 
 class Report:
@@ -112,30 +113,10 @@ class Report:
         return Problem(str(self._file.path), self.line_of(loc), path_text(loc), message)
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What to say of a key that nothing here has."""
-    return f"unknown key{_suggestion(key, tuple(known), 'keys')}"
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a reference to something that does not exist: `no receiver is named "onkall"; did you mean …`."""
-    return f'no {what} is named "{shown(name)}"{_suggestion(name, tuple(known), f"{what}s")}'
-
-
 def choices(values: Iterable[str]) -> str:
     """`"a", "b" or "c"`."""
     quoted = [f'"{value}"' for value in values]
     return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
-
-
-@lru_cache(maxsize=1024)
-def _suggestion(name: str, known: tuple[str, ...], what: str) -> str:
-    if not known:
-        return f"; there are no {what} here"
-    near = get_close_matches(name[:64], known, n=1, cutoff=0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; the {what} here are {', '.join(known)}" if len(known) <= _MOST_LISTED else ""
 
 
 def _message(item: ErrorDetails, value: Any) -> str:

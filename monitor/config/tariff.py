@@ -13,7 +13,7 @@ from alarms.settings import StrictModel
 from monitor.config.report import Report, choices
 from monitor.config.thresholds import parse_money
 from monitor.config_lines import Loc
-from monitor.training.tariff import DAYS, MINUTES_A_DAY, Rate, mean
+from monitor.training.tariff import DAYS, MINUTES_A_DAY, MONTHS, Rate, mean
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _EXAMPLE = 'expected a list such as [{ per_kwh = "0.10", from = "22:00", to = "06:00" }, { per_kwh = "0.25" }]'
@@ -33,6 +33,12 @@ def _days(value: Any) -> tuple[int, ...]:
     return tuple(sorted({DAYS.index(day) for day in value}))
 
 
+def _months(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or not all(month in MONTHS for month in value):
+        raise ValueError(f'expected a list of {choices(MONTHS)}, such as ["dec", "jan"]')
+    return tuple(sorted({MONTHS.index(month) for month in value}))
+
+
 class TariffTable(StrictModel):
     """The keys of one of `tariff`."""
 
@@ -40,21 +46,23 @@ class TariffTable(StrictModel):
     start: Annotated[int, BeforeValidator(_minute)] = Field(0, alias="from")
     end: Annotated[int, BeforeValidator(_minute)] = Field(MINUTES_A_DAY, alias="to")
     days: Annotated[tuple[int, ...], BeforeValidator(_days)] = tuple(range(len(DAYS)))
+    months: Annotated[tuple[int, ...], BeforeValidator(_months)] = tuple(range(len(MONTHS)))
 
 
-def read_tariff(report: Report, raw: Any, loc: Loc) -> Decimal | None:
-    """The mean price of a kWh; None, with the reason reported, if it cannot be read."""
+def read_tariff(report: Report, raw: Any, loc: Loc) -> tuple[tuple[Rate, ...], Decimal] | None:
+    """The rates, and the mean price of a kWh; None, with the reason reported, if they cannot be read."""
     if not isinstance(raw, list) or not raw or not all(isinstance(item, dict) for item in raw):
         report.error(loc, _EXAMPLE)
         return None
     if len(raw) > _MOST_RATES:
         report.error(loc, f"has {len(raw)} rates; {_MOST_RATES} at most")
         return None
-    rates = [_rate(report, item, (*loc, index)) for index, item in enumerate(raw)]
+    read = [_rate(report, item, (*loc, index)) for index, item in enumerate(raw)]
     if report.has_error(loc):
         return None
+    rates = tuple(rate for rate in read if rate is not None)
     try:
-        return mean([rate for rate in rates if rate is not None])
+        return rates, mean(rates)
     except ValueError as error:
         report.error(loc, str(error))
         return None
@@ -69,4 +77,4 @@ def _rate(report: Report, raw: Mapping[str, Any], loc: Loc) -> Rate | None:
             report.error((*loc, other), f"missing; a rate with `{key}` needs {other} = … too")
     if "to" in raw and table.start == table.end:
         report.error((*loc, "to"), "is the same as `from`; leave both out for the whole day")
-    return Rate(table.per_kwh, table.start, table.end, table.days)
+    return Rate(table.per_kwh, table.start, table.end, table.days, table.months)

@@ -42,6 +42,7 @@ table = "{table}"
 by = ["service"]
 backfill = "1d"
 billing_endpoint = "{gcp}"
+native_endpoint = "{gcp}"
 
 [[sources]]
 name = "azure"

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -21,12 +21,18 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import trustme
 
-from monitor.simulation.azure_usage import QueryError, Usage, answer, document, in_scope, page
+from monitor.simulation.azure_budgets import GROUPS, PROVIDER, Budgets
+from monitor.simulation.azure_usage import QueryError, Usage, answer, document, in_scope, page, to_json
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-aaaaaaaaaaaa"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 OPERATION = "Microsoft.CostManagement/query/action"
+READ_BUDGETS, WRITE_BUDGETS, DELETE_BUDGETS = (
+    f"Microsoft.CostManagement/budgets/{right}" for right in ("read", "write", "delete")
+)
+READ_GROUPS = "Microsoft.Insights/actionGroups/read"
+_RIGHTS = {"GET": READ_BUDGETS, "PUT": WRITE_BUDGETS, "DELETE": DELETE_BUDGETS}
 _SECRET, _TOKEN = "simulated", "simulated-token"
 _QUERY = "/providers/microsoft.costmanagement/query"
 # The real service names its own host in nextLink, whoever was asked.
@@ -72,6 +78,8 @@ class AzureCloud:
     `usage` is what it bills. `script`: replies for the next queries instead of answers, None for an answer;
     `denied`: scopes that may not be read; `page_size`: rows of a page; `empty_is_204`: no rows, no content.
     `asked` are the queries that came, `operations` what a role would have to hold for them.
+    `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` is asked before each,
+    by its operation, for a reply instead of an answer.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -82,6 +90,9 @@ class AzureCloud:
         self.empty_is_204 = False
         self.asked: list[Asked] = []
         self.operations: set[str] = set()
+        self.budgets = Budgets()
+        self.forbidden: set[str] = set()
+        self.spoil: Callable[[str], Reply | None] = lambda operation: None  # noqa: ARG005 - nothing is spoiled
         self.link_host = _ELSEWHERE
         self.secret = _SECRET
         self.token = _TOKEN
@@ -143,6 +154,8 @@ class AzureCloud:
             return self._discovery(parts.path)
         if parts.path.endswith("/oauth2/v2.0/token"):
             return self._login(parts.path, body)
+        if PROVIDER in parts.path.lower() or GROUPS in parts.path.lower():
+            return self._native(method, parts.path, parts.query, headers, body)
         if method != "POST" or not parts.path.lower().endswith(_QUERY):
             return refusal(404, "InvalidResourceType", "there is no such resource here")
         if headers.get("Authorization") != f"Bearer {self.token}":
@@ -172,6 +185,41 @@ class AzureCloud:
             at = f"{asked.scope}/providers/Microsoft.CostManagement/Query"
             link = f"{self.link_host}{at}?api-version=2021-10-01&$skiptoken={quote(f'{following}==')}"
         return Reply(200, document(table, rows, asked.scope, link))
+
+    def _native(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """One request about budgets or action groups."""
+        operation = READ_GROUPS if GROUPS in path.lower() else _RIGHTS.get(method, "")
+        if headers.get("Authorization") != f"Bearer {self.token}":
+            return refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
+        self.operations.add(operation)
+        spoiled = self.spoil(operation)
+        if spoiled is not None:
+            return spoiled
+        if operation in self.forbidden:
+            return refusal(403, "AuthorizationFailed", f"no authorization to perform action '{operation}'")
+        try:
+            return self._answer_native(method, path, query, body)
+        except QueryError as error:
+            return refusal(error.status, error.code, error.message)
+
+    def _answer_native(self, method: str, path: str, query: str, body: bytes) -> Reply:
+        if GROUPS in path.lower():
+            return Reply(200, to_json(self.budgets.group(path)))
+        at = path.lower().index(PROVIDER)
+        scope, name = path[:at], path[at + len(PROVIDER) :].strip("/")
+        if not name:
+            return self._listed(scope, int(dict(parse_qsl(query)).get("$skiptoken", "0").removesuffix("==")))
+        status, document = self.budgets.answer(method, scope, name, body)
+        return Reply(status, b"" if document is None else to_json(document))
+
+    def _listed(self, scope: str, start: int) -> Reply:
+        found, following = self.budgets.listed(scope, start)
+        document: dict[str, Any] = {"value": found}
+        if following is not None:
+            at = f"{scope}/providers/Microsoft.CostManagement/budgets"
+            link = f"{self.link_host}{at}?api-version=2025-03-01&$skiptoken={quote(f'{following}==')}"
+            document["nextLink"] = link
+        return Reply(200, to_json(document))
 
     def _discovery(self, path: str) -> Reply:
         tenant = path.strip("/").partition("/")[0]
@@ -238,6 +286,12 @@ def _handler_of(owner: AzureCloud) -> type[BaseHTTPRequestHandler]:
             self._answer()
 
         def do_POST(self) -> None:
+            self._answer()
+
+        def do_PUT(self) -> None:
+            self._answer()
+
+        def do_DELETE(self) -> None:
             self._answer()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name

@@ -208,7 +208,7 @@ def _handler_of(cloud: GoogleCloud) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET  # noqa: N815 - that of http.server
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - that of http.server
 
         def log_message(self, *_: object) -> None:
             pass

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from alarms.clients.azure import ScopedSettings, make_client
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
-from monitor.billing_months import LAST_FIRST_DAY, BillingMonths, InvoiceCalendar
-from monitor.clients.azure import ArmSettings, make_client
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clients.azure_cost import CostQueries, Kept
 from monitor.clients.azure_query import Query
-from monitor.clients.azure_scope import Scope, parse_scopes
 from monitor.clock import SystemClock
 from monitor.errors import AccessError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
@@ -31,11 +30,11 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long after the last try what was read before Azure asked to wait is as good as new: it publishes every four hours.
+# So long what was read before Azure asked to wait is as good as new: it publishes every four hours.
 _GOOD_FOR_S = 7200.0
 
 
-class Settings(ArmSettings):
+class Settings(ScopedSettings):
     """`[[sources]]` with `type = "azure_cost"`."""
 
     # Azure: usage shows within 8 to 24 hours; and costs are by day.
@@ -44,12 +43,8 @@ class Settings(ArmSettings):
     name: Annotated[str, Field(min_length=1)]
     type: Literal["azure_cost"] = "azure_cost"
     every: Duration = timedelta(hours=4)
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
-    scope: Annotated[tuple[Scope, ...], BeforeValidator(parse_scopes)]
     by: list[By] = Field(default=["account", "service"])
-    run_tag: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     tags: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default_factory=list)
-    billing_period_starts: Annotated[int, Field(ge=1, le=LAST_FIRST_DAY)] = 1
     late_after: Duration = timedelta(hours=48)
     stale_after: Duration = timedelta(hours=72)
     backfill: Annotated[Duration, Field(le=_KEPT)] = timedelta(days=90)
@@ -62,7 +57,7 @@ class Settings(ArmSettings):
     @property
     def bill(self) -> str:
         """Whose bill it is: the same for every source that reads it."""
-        return "azure/" + ",".join(sorted(scope.normal for scope in self.scope))
+        return f"azure/{self.place}"
 
 
 def create(settings: Settings) -> BillingSource:
@@ -78,7 +73,9 @@ class AzureCost:
         self._settings = settings
         self._client: Any = None
         self._kept: Kept = {}
-        self._kept_until = 0.0
+        self._good_until = 0.0
+        self._is_waiting = False
+        self._fills_in = False
 
     def windows(
         self,
@@ -95,6 +92,7 @@ class AzureCost:
             if older.start < known:
                 windows.append(Window(older))
             older = self._period_of(older.start - _SECOND)
+        self._fills_in = len(windows) > 1
         return windows
 
     def fetch(self, window: Window) -> Batch:
@@ -106,19 +104,28 @@ class AzureCost:
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
     def _fetch(self, window: Window) -> Batch:
-        kept: Kept = self._kept if time.monotonic() < self._kept_until else {}
         try:
-            batch = self._read(self._queries(kept), window)
+            batch = self._read(self._queries(self._pages(window)), window)
         except AccessError:
             self._client = None  # and with it the token, which may be of the time before a right was given
             raise
         except TemporaryError as error:
-            if error.retry_after is not None:
-                # Asked for again all at once, it would run into the same limit for ever.
-                self._kept, self._kept_until = kept, time.monotonic() + _GOOD_FOR_S
+            self._is_waiting = error.retry_after is not None
             raise
-        self._kept = {}
+        if not self._fills_in:
+            self._kept = {}
         return batch
+
+    def _pages(self, window: Window) -> Kept:
+        """What need not be asked for again: pages since the last read that was not told to wait.
+
+        Or the running period would use up what Azure allows each time, and the past never be filled in.
+        """
+        anew = not self._is_waiting or time.monotonic() > self._good_until
+        if anew and not self._is_closed(window):
+            self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
+        self._is_waiting = False
+        return self._kept
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:
         periods = self._periods(window)
@@ -131,7 +138,7 @@ class AzureCost:
                 refused[scope.path] = error
         if not found:
             raise next(iter(refused.values()))
-        if not _is_closed(window, periods):
+        if not self._is_closed(window):
             self._check_currency(found)
         return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
 
@@ -198,6 +205,10 @@ class AzureCost:
     def _period_of(self, instant: datetime) -> Period:
         return InvoiceCalendar(self._settings.billing_months, 1).period_of(instant)
 
+    def _is_closed(self, window: Window) -> bool:
+        """Whether it is a period that is over."""
+        return self._period_of(window.period.end - _SECOND).end == window.period.end
+
     def _periods(self, window: Window) -> list[Period]:
         """The billing periods of a window, to its last day, oldest first: a query for each, for none may be longer."""
         end = midnight((window.period.end - _SECOND).date() + _DAY)
@@ -205,8 +216,3 @@ class AzureCost:
         while periods[0].start > window.period.start:
             periods.insert(0, self._period_of(periods[0].start - _SECOND))
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
-
-
-def _is_closed(window: Window, periods: Sequence[Period]) -> bool:
-    """Whether it is a period that is over."""
-    return window.period.end == periods[-1].end

@@ -15,13 +15,14 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from alarms.clients.deadline import within
+from alarms.clients.gcp import Session
+from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
 from alarms.money import EXACT
-from alarms.settings import Duration, StrictModel
+from alarms.settings import Duration
 from monitor.billing_months import BillingMonths
 from monitor.clients.bigquery import BigQuery, Row, Table
 from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, parameters_of, query_of
-from monitor.clients.gcp import Session
 from monitor.clients.gcp_billing import account_text
 from monitor.clients.gcp_keys import (
     BILLING_MONTHS,
@@ -55,7 +56,7 @@ _ZERO = Decimal(0)
 Detail: TypeAlias = Literal["account", "service", "region", "run"]
 
 
-class Settings(StrictModel):
+class Settings(GcpTwinSettings):
     """`[[sources]]` with `type = "gcp_billing_export"`."""
 
     # Google: "at regular intervals", without a guarantee; services report within hours to a day.
@@ -81,7 +82,17 @@ class Settings(StrictModel):
     @property
     def bill(self) -> str:
         """Whose bill this is: two sources with the same are two views of it, never to be added up."""
-        return f"gcp/{self.billing_account or billing_account_in(self.table) or self.table}"
+        return f"gcp/{self.budgets_account or self.table}"
+
+    @property
+    def budgets_account(self) -> str | None:
+        """The id of the billing account, where it is known."""
+        return self.billing_account or billing_account_in(self.table)
+
+    @property
+    def asking_project(self) -> str:
+        """Whose queries they are."""
+        return self.project or self.table.partition(".")[0]
 
     @property
     def billing_months(self) -> BillingMonths:
@@ -117,7 +128,7 @@ class GcpBillingExport:
         self._settings = settings
         self._most = most
         self._session = Session()
-        self._project = settings.project or settings.table.partition(".")[0]
+        self._project = settings.asking_project
         self._columns = columns_for(settings.by, settings.tags)
         self._costs = QueryCosts(settings.max_bytes_per_query, settings.max_cost_per_month)
         way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, sorted(settings.tags))

@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from alarms.clients.deadline import within
+from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
 from alarms.money import EXACT, parse_amount, plain
-from alarms.settings import Duration, StrictModel
+from alarms.settings import Duration
 from monitor.billing_months import BillingMonths
 from monitor.clients.gcp_keys import BILLING_MONTHS, BillingAccount, SubscriptionName
 from monitor.clients.pubsub import Message, Subscription
@@ -38,7 +39,7 @@ _LONGEST = timedelta(days=40)
 _ZERO = Decimal(0)
 
 
-class Settings(StrictModel):
+class Settings(GcpTwinSettings):
     """`[[sources]]` with `type = "gcp_budget_messages"`."""
 
     # Google: "multiple times per day"; what it knows by then is hours old.
@@ -58,6 +59,11 @@ class Settings(StrictModel):
     def bill(self) -> str:
         """Whose bill this is: two sources with the same are two views of it, never to be added up."""
         return f"gcp/{self.billing_account}"
+
+    @property
+    def asking_project(self) -> str:
+        """That of the subscription."""
+        return self.subscription.split("/")[1]
 
     @property
     def billing_months(self) -> BillingMonths:

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from alarms.model import Period
-from alarms.money import EXACT, parse_amount, plain, total
+from alarms.money import EXACT, is_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import UNATTRIBUTED, Batch, Charge, Series
 from monitor.store import known_series, meters
@@ -163,10 +163,10 @@ def _micros(period: Period) -> tuple[int, int]:
 
 def _canonical(charge: Charge) -> str:
     text = plain(charge.billed_cost) if charge.billed_cost.is_finite() else "not a number"
-    try:
-        parse_amount(text)
-    except ValueError as error:
-        raise _bad(charge, f"has no usable amount: {error}") from error
+    if not is_amount(text):
+        raise _bad(
+            charge, "has no usable amount: it is no number, or longer than 15 digits before or 18 after the point"
+        )
     return text
 
 

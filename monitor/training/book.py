@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -21,6 +21,8 @@ _FAR = Decimal(5)
 _FEWEST_PEERS = 2
 # Prices of GPUs have moved by a fifth within a quarter: older than this is said.
 _OLD = timedelta(days=30)
+# Kept at a time: each may hold thousands of quotes.
+_MOST_SELECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,63 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """The quotes that count at a time, in the order of the book."""
+
+    at: datetime
+    _known: _Known
+
+    @property
+    def chosen(self) -> list[Chosen]:
+        """One for each offer, region and pricing."""
+        return [self._said(quote) for quote in self._known.quotes]
+
+    @property
+    def offers(self) -> Collection[str]:
+        """The names of all offers."""
+        return self._known.by_offer.keys()
+
+    def of(self, offer: str) -> list[Chosen]:
+        """Those of one offer."""
+        return [self._said(quote) for quote in self._known.by_offer.get(offer, ())]
+
+    def _said(self, quote: Quote) -> Chosen:
+        return Chosen(quote, (*_age(quote, self.at), *self._known.odd.get(quote, ())))
+
+
+@dataclass(frozen=True, slots=True)
 class PriceBook:
     """Every quote and discount that is known, shipped and the user's own."""
 
     quotes: tuple[Quote, ...]
     discounts: tuple[Discount, ...]
+    # A thousand plans may ask: what counts changes only where a quote begins or ends.
+    _edges: list[datetime] = field(default_factory=list, init=False, repr=False, compare=False)
+    _selections: dict[object, _Known] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def choose(self, which: str | date, at: datetime) -> list[Chosen]:
-        """One quote for each offer, region and pricing, in the order of the book.
+    def __post_init__(self) -> None:
+        edges = {edge for quote in self.quotes for edge in (quote.valid_from, quote.valid_until) if edge is not None}
+        self._edges.extend(sorted(edges))
+
+    def select(self, which: str | date, at: datetime) -> Selection:
+        """The quotes that count.
 
         `which`: "article", its quotes alone; "current", the newest that is known at `at`, even if it has ended or
         bears no date; a date: as "current" was at the end of that day.
         """
-        if isinstance(which, str) and which == ARTICLE:
-            found = [quote for quote in self.quotes if quote.book == ARTICLE]
-        else:
-            known_at = at if isinstance(which, str) else _end_of(which)
-            at = min(at, known_at)
-            found = _newest(self.quotes, at)
-        odd = oddities(found)
-        return [Chosen(quote, (*_age(quote, at), *odd.get(quote, ()))) for quote in found]
+        known_at = at if isinstance(which, str) else min(at, _end_of(which))
+        article = isinstance(which, str) and which == ARTICLE
+        key = ARTICLE if article else bisect_right(self._edges, known_at)
+        if key not in self._selections:
+            if len(self._selections) >= _MOST_SELECTIONS:
+                self._selections.clear()
+            found = [quote for quote in self.quotes if quote.book == ARTICLE] if article else None
+            self._selections[key] = _Known.of(_newest(self.quotes, known_at) if found is None else found)
+        return Selection(known_at, self._selections[key])
+
+    def choose(self, which: str | date, at: datetime) -> list[Chosen]:
+        """One quote for each offer, region and pricing, as `select` takes them."""
+        return self.select(which, at).chosen
 
     def with_more(self, quotes: Iterable[Quote], discounts: Iterable[Discount]) -> PriceBook:
         """With those of a user, who may say a discount anew."""
@@ -59,6 +98,22 @@ class PriceBook:
         names = {code.code for code in own}
         kept = tuple(code for code in self.discounts if code.code not in names)
         return replace(self, quotes=(*self.quotes, *quotes), discounts=(*kept, *own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What counts between two edges."""
+
+    quotes: Sequence[Quote]
+    by_offer: Mapping[str, Sequence[Quote]]
+    odd: Mapping[Quote, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, quotes: Sequence[Quote]) -> _Known:
+        by_offer: dict[str, list[Quote]] = defaultdict(list)
+        for quote in quotes:
+            by_offer[quote.offer].append(quote)
+        return cls(quotes, dict(by_offer), oddities(quotes))
 
 
 def shipped() -> PriceBook:

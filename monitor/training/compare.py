@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from alarms.money import EXACT
+from monitor.training import reasons
 from monitor.training.book import Chosen
 from monitor.training.catalog import gpus
 from monitor.training.costs import Cost, Terms, Work, cost_of, exchange_rate
+from monitor.training.demand import Demand
 from monitor.training.local import Rig
-from monitor.training.model import PRECISE, Gpu, Quote
+from monitor.training.model import PRECISE, PRICING_WORDS, Gpu, Quote
+from monitor.training.reasons import Owned, Reasons
 
 _HUNDREDTH = Decimal("0.01")
 _SHARE = Decimal("0.0001")
 # A hundred thousand years.
 _FOREVER = Decimal(10**9)
 _HOURS_A_DAY = Decimal(24)
+_NO_DEMAND = Demand()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class OfferRow:
     quote: Quote
     cost: Cost
     flags: tuple[str, ...]
+    reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +50,75 @@ class BreakEven:
 
 @dataclass(frozen=True, slots=True)
 class LocalRow:
-    """The work on one `[[local]]`. `amortised` None: it has no lifetime."""
+    """The work on one `[[local]]`. `to_pay`: what is still to be paid; `amortised` None: it has no lifetime."""
 
     rig: Rig
     hours: Decimal
     running: Decimal
     cost: Decimal
+    to_pay: Decimal
     amortised: Decimal | None
     break_even: tuple[BreakEven, ...]
     flags: tuple[str, ...]
+    reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that can do the work, cheapest first; offers in another currency come last."""
+    """Everything that can do the work, cheapest first; last come offers in another currency, and what is ruled out."""
 
     work: Work
     currency: str
     offers: tuple[OfferRow, ...]
     local: tuple[LocalRow, ...]
+    demand: Demand = _NO_DEMAND
 
 
-def compare(work: Work, chosen: Iterable[Chosen], rigs: Iterable[Rig], *, terms: Terms, currency: str) -> Comparison:
-    """The work on every chosen quote and every rig."""
-    offers = sorted((_offer(work, one, terms, currency) for one in chosen), key=lambda row: _order(row, currency))
-    local = sorted((_local(work, rig, offers, terms) for rig in rigs), key=lambda row: (row.cost, row.rig.name))
-    return Comparison(work, currency, tuple(offers), tuple(local))
+def compare(
+    work: Work,
+    chosen: Iterable[Chosen],
+    rigs: Sequence[Rig],
+    *,
+    terms: Terms,
+    currency: str,
+    demand: Demand = _NO_DEMAND,
+) -> Comparison:
+    """The work on every chosen quote and every rig, with what speaks for and against each."""
+    owned = _cheapest_owned(work, rigs, demand)
+    rows = (_offer(work, one, terms, currency, demand=demand, owned=owned) for one in chosen)
+    offers = sorted(rows, key=lambda row: _order(row, currency))
+    local = sorted(
+        (_local(work, rig, offers, terms, demand) for rig in rigs),
+        key=lambda row: (bool(row.reasons.ruled_out), row.to_pay, row.rig.name),
+    )
+    return Comparison(work, currency, tuple(offers), tuple(local), demand)
 
 
-def _offer(work: Work, chosen: Chosen, terms: Terms, currency: str) -> OfferRow:
+def name_of(quote: Quote) -> str:
+    """What it is called beside others of its name: `aws:p4d.24xlarge, spot`."""
+    return f"{quote.offer}, {PRICING_WORDS[quote.pricing]}"
+
+
+def _cheapest_owned(work: Work, rigs: Iterable[Rig], demand: Demand) -> Owned | None:
+    """Of what is there already and could do the work."""
+    there = (Owned(rig, rig.running(work.hours_on(rig.gpu, rig.gpus))) for rig in rigs if rig.owned)
+    able = (one for one in there if not any(reasons.too_small(one.rig.gpu, demand)))
+    return min(able, key=lambda one: one.running, default=None)
+
+
+def _offer(work: Work, chosen: Chosen, terms: Terms, currency: str, *, demand: Demand, owned: Owned | None) -> OfferRow:
     quote = chosen.quote
     gpu = gpus()[quote.gpu]
-    cost = cost_of(quote, work.hours_on(gpu, quote.gpus), terms, currency)
-    return OfferRow(quote, cost, (*_memory(work.gpu, gpu), *chosen.flags, *cost.flags))
+    hours = work.hours_on(gpu, quote.gpus)
+    cost = cost_of(quote, hours, terms, currency)
+    said = reasons.of_offer(quote.pricing, gpu, demand, hours=hours, cost=(cost.expected, cost.currency), owned=owned)
+    return OfferRow(quote, cost, (*_memory(work.gpu, gpu), *chosen.flags, *cost.flags), said)
 
 
-def _order(row: OfferRow, currency: str) -> tuple[bool, str, Decimal, Decimal, str, str]:
+def _order(row: OfferRow, currency: str) -> tuple[bool, bool, str, Decimal, Decimal, str, str]:
     cost = row.cost
     return (
+        bool(row.reasons.ruled_out),
         cost.currency != currency,
         cost.currency,
         cost.expected,
@@ -101,7 +137,7 @@ def _memory(wanted: Gpu, offered: Gpu) -> tuple[str, ...]:
     return (f"{offered.memory_gb} GB per GPU, not {wanted.memory_gb}",)
 
 
-def _local(work: Work, rig: Rig, offers: Sequence[OfferRow], terms: Terms) -> LocalRow:
+def _local(work: Work, rig: Rig, offers: Sequence[OfferRow], terms: Terms, demand: Demand) -> LocalRow:
     hours = work.hours_on(rig.gpu, rig.gpus)
     running = rig.running(hours)
     share = rig.share_of_hardware(hours)
@@ -109,15 +145,27 @@ def _local(work: Work, rig: Rig, offers: Sequence[OfferRow], terms: Terms) -> Lo
     flags = _memory(work.gpu, rig.gpu)
     if life is not None and hours > life:
         flags = (*flags, "longer than its life")
-    found = ((row, _cost_in(row, rig, terms)) for row in offers)
+    # What cannot do the work is nothing that own hardware could be cheaper than.
+    able = ((row.quote, _cost_in(row, rig, terms)) for row in offers if not row.reasons.ruled_out)
+    points = tuple(_break_even(quote, rig, PRECISE.divide(cost, hours)) for quote, cost in able if cost)
+    first = points[0] if points else None
     return LocalRow(
         rig=rig,
         hours=hours,
         running=running,
         cost=EXACT.add(rig.hardware, running),
+        to_pay=rig.to_pay(hours),
         amortised=None if share is None else PRECISE.add(share, running),
-        break_even=tuple(_break_even(row.quote, rig, PRECISE.divide(cost, hours)) for row, cost in found if cost),
+        break_even=points,
         flags=flags,
+        reasons=reasons.of_rig(
+            rig,
+            demand,
+            hours=hours,
+            running=running,
+            against=None if first is None else name_of(first.quote),
+            pays_after=None if first is None else first.hours_of_use,
+        ),
     )
 
 

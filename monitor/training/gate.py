@@ -13,8 +13,8 @@ from monitor.period import Calendar, period_of, repeats
 from monitor.training.book import Chosen
 from monitor.training.catalog import gpus
 from monitor.training.costs import exchange_rate
-from monitor.training.local import Rig
-from monitor.training.model import PRECISE, Gpu, Pricing, Quote, Spread
+from monitor.training.demand import gpu_of
+from monitor.training.model import PRECISE, Pricing, Quote, Spread
 from monitor.training.plan import P50, P90, Phase, PhaseCost, Plan, Projection, project
 
 _MICRO = Decimal("1E-6")
@@ -152,7 +152,7 @@ def _other_offers(projection: Projection, dearest: PhaseCost, limit: Limit, chos
     plan = projection.plan
     for one in chosen:
         quote = one.quote
-        if quote == dearest.phase.host or quote.pricing not in _BY_THE_HOUR:
+        if quote == dearest.phase.host or quote.pricing not in _BY_THE_HOUR or dearest.phase.data_local:
             continue
         if exchange_rate(plan.exchange, quote.currency, plan.currency) is None or _is_smaller(quote, dearest.phase):
             continue
@@ -183,7 +183,7 @@ def _scaled(phase: Phase, factor: Decimal) -> Phase:
 
 def _moved(phase: Phase, quote: Quote) -> Phase:
     """As much compute on another offer, on about as many GPUs."""
-    old, new = _gpu(phase), gpus()[quote.gpu]
+    old, new = gpu_of(phase), gpus()[quote.gpu]
     worth = PRECISE.divide(old.bf16_tflops, new.bf16_tflops)
     hosts = Decimal(phase.count * phase.host.gpus)
     count = int(PRECISE.divide(hosts, Decimal(quote.gpus)).to_integral_value(ROUND_CEILING))
@@ -204,10 +204,6 @@ def _moved(phase: Phase, quote: Quote) -> Phase:
 
 
 def _is_smaller(quote: Quote, phase: Phase) -> bool:
-    """Whether its GPUs are known to have less memory than those that the phase was planned on."""
-    needed, there = _gpu(phase).memory_gb, gpus()[quote.gpu].memory_gb
+    """Whether its GPUs are known to have less memory than is needed: as stated, else what it is planned on has."""
+    needed, there = phase.needs_gpu_memory or gpu_of(phase).memory_gb, gpus()[quote.gpu].memory_gb
     return needed is not None and there is not None and there < needed
-
-
-def _gpu(phase: Phase) -> Gpu:
-    return phase.host.gpu if isinstance(phase.host, Rig) else gpus()[phase.host.gpu]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from alarms.money import EXACT, total
 from monitor.training.model import PRECISE, Gpu
+from monitor.training.tariff import Tariff
 
 # A year of 365 days.
 HOURS_PER_YEAR = Decimal(8760)
@@ -25,7 +27,8 @@ class Rig:
 
     `utilisation`: the share of its life in which it works (0 to 1). `pue`: energy of the building for one of the
     machine; `wall_factor`: energy at the wall for one of `power_watts`. `cost_of_capital`: a year's interest on what
-    was paid, as a share. `not_counted`: the keys that were not stated.
+    was paid, as a share. `not_counted`: the keys that were not stated. `owned`: it is there already, and paid for.
+    `tariff`: by time of use; then `electricity_per_kwh` is the mean of a year.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Rig:
     resale: Decimal = Decimal(0)
     cost_of_capital: Decimal = Decimal(0)
     not_counted: tuple[str, ...] = ()
+    owned: bool = False
+    tariff: Tariff | None = None
 
     @property
     def hardware(self) -> Decimal:
@@ -73,9 +78,20 @@ class Rig:
         """How many hours it works before it is written off."""
         return None if self.lifetime_hours is None else PRECISE.multiply(self.lifetime_hours, self.utilisation)
 
-    def running(self, hours: Decimal) -> Decimal:
-        """What so many hours of work cost beside the hardware: an exact product."""
-        return EXACT.multiply(self.running_per_hour, hours)
+    def running(self, hours: Decimal, start: datetime | None = None) -> Decimal:
+        """What so many hours of work cost beside the hardware: an exact product.
+
+        From a `start`, under a tariff: what a kWh costs at those hours counts, to a millionth.
+        """
+        if self.tariff is None or start is None:
+            return EXACT.multiply(self.running_per_hour, hours)
+        beside = EXACT.subtract(self.running_per_hour, self._electricity(self.power_watts))
+        power = PRECISE.multiply(self._kilowatts(self.power_watts), self.tariff.price_hours(start, hours))
+        return PRECISE.add(power, PRECISE.multiply(beside, hours)).quantize(Decimal("1E-6"), context=PRECISE)
+
+    def to_pay(self, hours: Decimal) -> Decimal:
+        """What is still to be paid for so many hours of work: without the hardware if it is there already."""
+        return self.running(hours) if self.owned else EXACT.add(self.hardware, self.running(hours))
 
     def share_of_hardware(self, hours: Decimal) -> Decimal | None:
         """What so many hours use up of the hardware; None without a lifetime."""
@@ -86,5 +102,8 @@ class Rig:
         return PRECISE.multiply(self.to_earn_back, share).quantize(Decimal("1E-6"), context=PRECISE)
 
     def _electricity(self, watts: Decimal) -> Decimal:
-        kilowatts = EXACT.multiply(EXACT.multiply(watts.scaleb(-3), self.pue), self.wall_factor)
-        return EXACT.multiply(kilowatts, self.electricity_per_kwh)
+        return EXACT.multiply(self._kilowatts(watts), self.electricity_per_kwh)
+
+    def _kilowatts(self, watts: Decimal) -> Decimal:
+        """At the meter of the building."""
+        return EXACT.multiply(EXACT.multiply(watts.scaleb(-3), self.pue), self.wall_factor)

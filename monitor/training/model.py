@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
+
+from alarms.money import DISPLAY
 
 # For rates, hours and shares, which need not be exact; money that is an exact product uses `alarms.money.EXACT`.
 PRECISE = Context(prec=28)
@@ -20,6 +22,20 @@ class Pricing(StrEnum):
     COMMIT_1Y = "commit_1y"
     COMMIT_3Y = "commit_3y"
     CAPACITY_BLOCK = "capacity_block"
+
+
+PRICING_WORDS: Mapping[Pricing, str] = {
+    Pricing.ON_DEMAND: "on demand",
+    Pricing.SPOT: "spot",
+    Pricing.COMMIT_1Y: "1 year",
+    Pricing.COMMIT_3Y: "3 years",
+    Pricing.CAPACITY_BLOCK: "block",
+}
+
+
+def number(value: Decimal) -> str:
+    """For people: `4,060.25`, two digits after the point at most."""
+    return f"{value.quantize(Decimal('0.01'), context=DISPLAY):,f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)

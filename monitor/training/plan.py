@@ -17,6 +17,7 @@ from monitor.training.spot import Interruptions
 
 P10, P50, P90 = Decimal("0.1"), Decimal("0.5"), Decimal("0.9")
 NO_DURATION = "gpus is not stated: how long it takes is not known, all of it counts at its start"
+BY_TARIFF = "electricity by its tariff at these hours; the rate is their mean"
 WHOLE_PROJECT = "hours of the whole project"
 
 _MICRO = Decimal("1E-6")
@@ -37,6 +38,7 @@ class Phase:
 
     `on`: as it is called; `count`: hosts at a time; `paid`: hours of one host in all; `duration`: hours on the clock,
     None if it is not known. `after`: the phase before it; neither that nor `start`: it begins with the plan.
+    `data_local`: its data must stay on own hardware; `needs_gpu_memory`: GB that each GPU must have.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Phase:
     start: datetime | None = None
     extent: Extent = Extent.RUN
     flags: tuple[str, ...] = ()
+    data_local: bool = False
+    needs_gpu_memory: int | None = None
 
     @property
     def on_the_clock(self) -> Spread | None:
@@ -65,7 +69,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One `[[plans]]` table; every currency of its phases leads to its own. `which`: the quotes that count."""
+    """One `[[plans]]` table; every currency of its phases leads to its own.
+
+    `which`: the quotes that count; `deadline`: when it should be through.
+    """
 
     name: str
     currency: str
@@ -74,6 +81,7 @@ class Plan:
     phases: tuple[Phase, ...]
     budget: str | None = None
     exchange: tuple[ExchangeRate, ...] = ()
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +167,6 @@ def schedule(plan: Plan, share: Decimal = P50) -> Mapping[str, tuple[datetime, d
     return times
 
 
-def currency_of(hosts: Sequence[Quote | Rig], exchange: Sequence[ExchangeRate], wanted: str | None) -> str | None:
-    """The currency that all of these lead to: the wanted one, else that of the first that serves; None: none."""
-    candidates: Iterable[str] = dict.fromkeys(host.currency for host in hosts) if wanted is None else (wanted,)
-    for candidate in candidates:
-        if all(exchange_rate(exchange, host.currency, candidate) is not None for host in hosts):
-            return candidate
-    return None
-
-
 def _sum(phases: Sequence[PhaseCost]) -> Spread:
     """What they cost together."""
     if all(phase.spread.is_certain and phase.spread.values[0] == phase.cost for phase in phases):
@@ -193,13 +192,13 @@ def _left(phase: PhaseCost, since: datetime) -> PhaseCost:
 def _cost(plan: Plan, phase: Phase, start: datetime, end: datetime) -> PhaseCost:
     flags = (*phase.flags, *((WHOLE_PROJECT,) if phase.extent is Extent.PROJECT else ()))
     if isinstance(phase.host, Rig):
-        rate, cost, amortised = _own(plan, phase, phase.host)
-        said: tuple[str, ...] = ()
+        rate, cost, amortised = _own(plan, phase, phase.host, start)
+        said: tuple[str, ...] = () if phase.host.tariff is None else (BY_TARIFF,)
     else:
         hours = phase.paid.quantile(P50)
         first = cost_of(phase.host, hours, _terms(plan, phase, start), plan.currency)
         rate, amortised, said = first.rate_per_hour, Decimal(0), first.flags
-        cost = _bought(plan, phase, phase.host, start=start, paid=hours)
+        cost = first.cost if _is_plain(phase) else _bought(plan, phase, phase.host, start=start, paid=hours)
     return PhaseCost(
         phase, start, end, rate, cost, _spread(plan, phase, start, cost), amortised, (*flags, *_fitting(phase, said))
     )
@@ -210,26 +209,42 @@ def _fitting(phase: Phase, flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(flag for flag in flags if phase.interruptions is None or flag != NO_INTERRUPTIONS)
 
 
-def _own(plan: Plan, phase: Phase, rig: Rig) -> tuple[Decimal, Decimal, Decimal | None]:
+def _own(plan: Plan, phase: Phase, rig: Rig, start: datetime) -> tuple[Decimal, Decimal, Decimal | None]:
+    """Rate, which under a tariff is the mean of these hours; cost; share of the hardware."""
     worth = exchange_rate(plan.exchange, rig.currency, plan.currency) or _ONE
     hours = phase.paid.quantile(P50)
     share = rig.share_of_hardware(hours)
     amortised = None if share is None else EXACT.multiply(share, worth)
-    return EXACT.multiply(rig.running_per_hour, worth), EXACT.multiply(rig.running(hours), worth), amortised
+    cost = EXACT.multiply(rig.running(hours, start), worth)
+    if rig.tariff is None:
+        return EXACT.multiply(rig.running_per_hour, worth), cost, amortised
+    return PRECISE.divide(cost, hours).quantize(_MICRO, context=PRECISE), cost, amortised
 
 
 def _bought(plan: Plan, phase: Phase, quote: Quote, *, start: datetime, paid: Decimal) -> Decimal:
     """The price of so many hours of one host, which several may work off at the same time."""
     terms = _terms(plan, phase, start)
-    if phase.count == 1 or not phase.new_customer:
+    if _is_plain(phase):
         return cost_of(quote, paid, terms, plan.currency).cost
     # The first month is one of the calendar: hours on the clock, not those of all hosts together.
     each = PRECISE.divide(paid, Decimal(phase.count)).quantize(_MICRO, context=PRECISE)
     return EXACT.multiply(cost_of(quote, each, terms, plan.currency).cost, Decimal(phase.count))
 
 
+def _is_plain(phase: Phase) -> bool:
+    """Whether an hour is an hour, on whichever host."""
+    return phase.count == 1 or not phase.new_customer
+
+
 def _terms(plan: Plan, phase: Phase, start: datetime) -> Terms:
-    return Terms(start=start, discount=phase.discount, new_customer=phase.new_customer, exchange=plan.exchange)
+    return Terms(
+        start=start,
+        discounts=() if phase.discount is None else (phase.discount,),
+        new_customer=phase.new_customer,
+        exchange=plan.exchange,
+        # A new customer is one when the plan begins, not again with every phase.
+        customer_since=plan.start,
+    )
 
 
 def _spread(plan: Plan, phase: Phase, start: datetime, cost: Decimal) -> Spread:
@@ -242,7 +257,7 @@ def _spread(plan: Plan, phase: Phase, start: datetime, cost: Decimal) -> Spread:
     host = phase.host
     if isinstance(host, Rig):
         worth = exchange_rate(plan.exchange, host.currency, plan.currency) or _ONE
-        return paid.map(lambda value: EXACT.multiply(host.running(value), worth))
+        return paid.map(lambda value: EXACT.multiply(host.running(value, start), worth))
     return paid.map(lambda value: _bought(plan, phase, host, start=start, paid=value))
 
 

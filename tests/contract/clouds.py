@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -14,10 +18,22 @@ import boto3
 
 from alarms.clients import aws_calls
 from alarms.clients.aws import AwsSettings
+from alarms.clients.azure import ScopedSettings
+from alarms.clients.azure_budgets import Budgets
+from alarms.clients.azure_names import name_of
+from alarms.clients.gcp_settings import GcpTwinSettings
+from alarms.clients.gcp_twins import budget_name
 from alarms.errors import TemporaryError
-from alarms.native import aws
+from alarms.native import aws, gcp
+from alarms.native.azure import AzureNative
 from alarms.ports import Native
+from monitor.simulation import gcp_budgets
 from monitor.simulation.aws import ACCOUNT, AwsAccount
+from monitor.simulation.azure import SUBSCRIPTION, AzureCloud
+from monitor.simulation.azure_usage import QueryError
+from monitor.simulation.gcp import Call, GoogleCloud, RefusedError
+from monitor.simulation.gcp_budgets import BudgetService
+from monitor.simulation.gcp_topics import Topics
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 PREFIX = "cloud-budget-monitor"
@@ -28,7 +44,7 @@ TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:budgets"
 class Cloud:
     """`make`: a native as it is made for a source. `reset`: empty the account. `others`: everything in it that is
     somebody else's, some of it with names that begin as ours. `failing_at(n)`: the n-th call that changes something
-    does not get through; the result is whether there was one.
+    does not get through; the result is whether there was one. `least_calls`: that a change takes.
     """
 
     make: Callable[[], Native]
@@ -37,6 +53,7 @@ class Cloud:
     plant_others: Callable[[], None]
     failing_at: Callable[[int], AbstractContextManager[Callable[[], bool]]]
     place: str
+    least_calls: int = 2
 
 
 def _aws_keys() -> dict[str, Any]:
@@ -121,4 +138,149 @@ def _aws_failing_at(number: int) -> Iterator[Callable[[], bool]]:
         yield lambda: made[0] >= number
 
 
-CLOUDS: dict[str, Callable[[], AbstractContextManager[Cloud]]] = {"aws": aws_cloud}
+AZURE_SCOPE = f"/subscriptions/{SUBSCRIPTION}"
+ACTION_GROUP = f"{AZURE_SCOPE}/resourceGroups/ops/providers/microsoft.insights/actionGroups/oncall"
+
+
+@contextmanager
+def azure_world() -> Iterator[AzureCloud]:
+    """An Azure whose clock stands still, and an environment that logs in there."""
+    with TemporaryDirectory() as directory, AzureCloud(Path(directory)) as azure:
+        azure.budgets.now = lambda: NOW
+        with mock.patch.dict(os.environ, azure.environment):
+            for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+                os.environ.pop(name, None)
+            yield azure
+    gc.collect()
+
+
+def azure_native(azure: AzureCloud, scope: Any = AZURE_SCOPE, **more: Any) -> AzureNative:
+    return AzureNative(ScopedSettings(scope=scope, endpoint_url=azure.url, **more), PREFIX, lambda: NOW)
+
+
+@contextmanager
+def azure_cloud() -> Iterator[Cloud]:
+    with azure_world() as azure:
+        client = azure_native(azure)._budgets.client
+        yield Cloud(
+            make=lambda: _with_client(azure_native(azure), client),
+            reset=azure.budgets.held.clear,
+            others=lambda: _azure_others(azure),
+            plant_others=lambda: _azure_plant(azure),
+            failing_at=lambda number: _azure_failing_at(azure, number),
+            place=AZURE_SCOPE.strip("/"),
+        )
+
+
+def _with_client(native: AzureNative, client: Any) -> AzureNative:
+    """One login for all of them."""
+    native.__dict__["_budgets"] = Budgets(client)
+    return native
+
+
+def _azure_plant(azure: AzureCloud) -> None:
+    one = {"enabled": True, "operator": "GreaterThan", "threshold": 80, "contactEmails": ["x@example.com"]}
+    body = {
+        "category": "Cost",
+        "amount": 1,
+        "timeGrain": "Monthly",
+        "timePeriod": {"startDate": "2026-11-01T00:00:00Z"},
+        "notifications": {"a": one},
+    }
+    sent = json.dumps({"properties": body}).encode()
+    theirs = name_of(f"{PREFIX}-2", "training")
+    for scope in (AZURE_SCOPE, f"{AZURE_SCOPE}/resourceGroups/theirs"):
+        for name in ("theirs", f"{PREFIX}__theirs", theirs):
+            azure.budgets.answer("PUT", scope, name, sent)
+    # That of a resource group is not one of its subscription.
+    azure.budgets.answer("PUT", f"{AZURE_SCOPE}/resourceGroups/theirs", name_of(PREFIX, "training"), sent)
+
+
+def _azure_others(azure: AzureCloud) -> Any:
+    return {
+        key: value for key, value in azure.budgets.held.items() if "theirs" in "".join(key) or f"{PREFIX}-2" in key[1]
+    }
+
+
+@contextmanager
+def _azure_failing_at(azure: AzureCloud, number: int) -> Iterator[Callable[[], bool]]:
+    """Odd: what is written does not arrive; even: it does, and the answer is lost."""
+    made = [0]
+    real = azure.budgets.answer
+
+    def answer(method: str, scope: str, name: str, body: bytes) -> Any:
+        if method == "GET":
+            return real(method, scope, name, body)
+        made[0] += 2
+        if made[0] == number + 1:
+            raise QueryError(503, "ServiceUnavailable", "")
+        found = real(method, scope, name, body)
+        if made[0] == number:
+            raise QueryError(503, "ServiceUnavailable", "")
+        return found
+
+    with mock.patch.object(azure.budgets, "answer", answer):
+        yield lambda: made[0] >= number
+
+
+class GcpSettings(GcpTwinSettings):
+    """As a source has them."""
+
+    billing_account: str = gcp_budgets.ACCOUNT
+
+
+GCP_TOPIC = "projects/bill-proj/topics/budgets"
+GCP_CHANNELS = ["projects/bill-proj/notificationChannels/2", "projects/bill-proj/notificationChannels/10"]
+
+
+@contextmanager
+def gcp_cloud() -> Iterator[Cloud]:
+    with GoogleCloud() as account, Topics(GCP_TOPIC) as topics, TemporaryDirectory() as directory:
+        budgets = BudgetService(account)
+        environment = {"PATH": os.environ["PATH"]} | account.environment(Path(directory)) | topics.environment
+        with mock.patch.dict(os.environ, environment):
+            for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+                os.environ.pop(name, None)
+            yield Cloud(
+                make=lambda: gcp.create(
+                    GcpSettings(native_endpoint=account.url, native_topic=GCP_TOPIC, native_channels=GCP_CHANNELS),
+                    prefix=PREFIX,
+                    now=lambda: NOW,
+                ),
+                reset=budgets.clear,
+                others=lambda: [one for one in budgets.budgets if "their" in json.dumps(one)],
+                plant_others=lambda: _gcp_plant(budgets),
+                failing_at=lambda number: _gcp_failing_at(account, number),
+                place=gcp_budgets.ACCOUNT,
+                least_calls=1,
+            )
+
+
+def _gcp_plant(budgets: BudgetService) -> None:
+    theirs = {"amount": {"specifiedAmount": {"units": "1", "currencyCode": "USD"}}, "budgetFilter": {}}
+    mark = budget_name(f"{PREFIX}-2", "their training")
+    for name in ("theirs", f"{PREFIX}/theirs", f"{PREFIX}/theirs #0123abcd", f"{PREFIX}-2/theirs #0123abcd", mark):
+        budgets.plant({**theirs, "displayName": name})
+
+
+@contextmanager
+def _gcp_failing_at(account: GoogleCloud, number: int) -> Iterator[Callable[[], bool]]:
+    made = [0]
+
+    def refuse(call: Call) -> RefusedError | None:
+        made[0] += call.method != "GET"
+        # Also when it is tried again.
+        return RefusedError(503, "UNAVAILABLE") if call.method != "GET" and made[0] >= number else None
+
+    account.always = refuse
+    try:
+        yield lambda: made[0] >= number
+    finally:
+        account.always = None
+
+
+CLOUDS: dict[str, Callable[[], AbstractContextManager[Cloud]]] = {
+    "aws": aws_cloud,
+    "azure": azure_cloud,
+    "gcp": gcp_cloud,
+}

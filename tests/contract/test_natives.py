@@ -185,7 +185,8 @@ def test_what_is_not_in_a_twin_is_said_for_each_threshold(cloud: Cloud, native: 
         missing = {(twin.key, *sorted(twin.fields)) for twin in native.design(bare, cloud.place).twins}
         whole = {(twin.key, *sorted(twin.fields)) for twin in made.twins}
         # Taken away it takes something with it, or it was said, or it says the same as another one.
-        same = any(o is not one and (o.on, o.at) == (one.on, one.at) for o in wanted.thresholds)
+        at = one.at.of(wanted.amount)
+        same = any(o is not one and (o.on, o.at.of(wanted.amount)) == (one.on, at) for o in wanted.thresholds)
         assert whole != missing or threshold_text(one) in said or same
     assert all(30 > len(one.what) > 2 and "\n" not in one.reason and len(one.reason) > 10 for one in made.cannot)
     names = [twin.key for twin in made.twins]
@@ -243,7 +244,7 @@ def test_every_change_that_is_cut_off_is_finished_by_the_next_apply(cloud: Cloud
                     break
             apply(native, *after)
             assert pending(native, *after) == []
-        assert number > 2
+        assert number > cloud.least_calls
 
 
 def test_deleting_what_is_gone_is_no_error(native: Native) -> None:

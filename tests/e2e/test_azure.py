@@ -62,13 +62,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         config = tmp_path / "config.toml"
         config.write_text(CONFIG.format(subscription=SUBSCRIPTION, url=azure.url))
         config.chmod(0o600)
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AZURE_", "MONITOR_", "REQUESTS_"))
-        }
-        repository = {"PYTHONPATH": str(Path(__file__).parents[2]), "SLACK_WEBHOOK": slack.url, "MONITOR_DEBUG": "1"}
-        yield Stage(config, azure, slack, {**inherited, **azure.environment, **repository})
+        yield Stage(config, azure, slack, stage_environment(azure, slack))
+
+
+def stage_environment(azure: AzureCloud, slack: SlackServer) -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "MONITOR_", "REQUESTS_"))
+    }
+    repository = {"PYTHONPATH": str(Path(__file__).parents[2]), "SLACK_WEBHOOK": slack.url, "MONITOR_DEBUG": "1"}
+    return {**inherited, **azure.environment, **repository}
 
 
 def bill(azure: AzureCloud) -> None:

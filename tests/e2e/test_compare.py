@@ -36,6 +36,7 @@ P4D = ("compare", "--hours", "500", "--on", "aws:p4d.24xlarge", "--quotes", "art
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command with nothing in the environment and a config only if it is in the directory."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(directory)}
+    environment |= {name: os.environ[name] for name in ("MPLCONFIGDIR",) if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "monitor", *arguments],
         cwd=directory,
@@ -113,6 +114,76 @@ def test_a_discount_and_interruptions(tmp_path: Path) -> None:
     }
 
 
+PLAN = """
+[[plans]]
+name = "ft"
+start = 2026-12-01
+quotes = "article"
+deadline = 2026-12-21
+phases = [
+  { name = "pretrain", on = "azure:ND96amsr_A100_v4", hours = 500, needs_gpu_memory = "80GB" },
+  { name = "finetune", on = "local:rig", hours = 120, after = "pretrain" },
+  { name = "validate", on = "ciuic:8xA100", hours = 20, discount = "DEEPSEEK2024", after = "finetune" },
+]
+"""
+
+
+@pytest.fixture
+def planned(configured: Path) -> Path:
+    with (configured / "config.toml").open("a") as file:
+        file.write(PLAN)
+    return configured
+
+
+def test_the_work_of_a_plan_and_what_speaks_for_and_against(planned: Path) -> None:
+    found = answer(planned, "compare", "ft")
+    assert found["work"] == {
+        "gpu_hours": "4640",
+        "gpu": "A100-80GB",
+        "plan": "ft",
+        "phases": [
+            {"name": "pretrain", "gpu_hours": "4000", "gpu": "A100-80GB"},
+            {"name": "finetune", "gpu_hours": "480", "gpu": "A100-80GB"},
+            {"name": "validate", "gpu_hours": "160", "gpu": "A100"},
+        ],
+        "data_local": [],
+        "needs_gpu_memory": {"pretrain": 80},
+        "deadline": "2026-12-21T00:00:00Z",
+        "within_hours": "480",
+        "gpus_at_a_time": 8,
+        "idle": "0",
+    }
+    rows = {(row["on"], row["pricing"]): row for row in found["offers"]}
+    assert list(rows)[-1] == ("aws:p4d.24xlarge", "on_demand")
+    assert rows["aws:p4d.24xlarge", "spot"]["ruled_out"] == ["40 GB per GPU, 80 are needed by pretrain"]
+    azure = rows["azure:ND96amsr_A100_v4", "on_demand"]
+    assert (azure["hours"], azure["cost"], azure["ruled_out"]) == ("580", "20010.00", [])
+    assert azure["reasons"] == {
+        "for": [
+            "nothing to buy, paid by the hour",
+            "elastic: 2 at a time take 290 h, the deadline leaves 480",
+        ],
+        "against": [],
+    }
+    # The code of the phase that has one counts for its seller, and for no other.
+    assert rows["ciuic:8xA100", "on_demand"]["cost"] == "14050.50"
+    (rig,) = found["local"]
+    assert (rig["owned"], rig["to_pay"], rig["cost"]) == (False, "65222.00", "65222.00")
+    assert "cannot grow: it has 4 GPUs, the plan takes up to 8 at a time" in rig["reasons"]["against"]
+    assert {(point["on"]) for point in rig["break_even"]} == {"azure:ND96amsr_A100_v4", "ciuic:8xA100"}
+
+
+def test_the_text_of_a_plans_work_fits_80_columns_and_says_what_is_ruled_out(planned: Path) -> None:
+    done = run(planned, "compare", "ft")
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    text = " ".join(done.stdout.split())
+    assert "Ruled out, for 40 GB per GPU, 80 are needed by pretrain: gcp:a2-megagpu-16g, aws:p4d.24xlarge." in text
+    assert "FOR (+) AND AGAINST (-) ciuic:8xA100, spot + nothing to buy" in text
+    wrong = run(planned, "compare", "ft", "--hours", "5")
+    assert wrong.returncode == 64
+    assert "the plan says what the work is; leave out --hours" in wrong.stderr
+
+
 @pytest.mark.parametrize("more", [(), ("--interruptions-per-hour", "0.1")])
 def test_the_tables_fit_eighty_columns(configured: Path, more: tuple[str, ...]) -> None:
     done = run(configured, "compare", "--gpu-hours", "9999999999.5", "--gpu", "h100", *more)
@@ -120,7 +191,9 @@ def test_the_tables_fit_eighty_columns(configured: Path, more: tuple[str, ...]) 
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     assert "Not counted, for it is not stated: utilisation, pue" in done.stdout
     listed = run(configured, "prices")
-    assert [line for line in listed.stdout.splitlines() if len(line) > 80 and "https://" not in line] == []
+    assert [line for line in listed.stdout.splitlines() if len(line) > 80] == []
+    assert "raw.githubusercontent.com/…/hyperscalers.json" in listed.stdout
+    assert "Addresses are shortened here; --json has them whole." in listed.stdout
 
 
 def test_prices_say_where_they_are_from_and_of_when(tmp_path: Path) -> None:
@@ -137,6 +210,7 @@ def test_prices_say_where_they_are_from_and_of_when(tmp_path: Path) -> None:
         (["compare"], "say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER"),
         (["compare", "--hours", "5"], "say what the work is"),
         (["compare", "--hours", "5", "--on", "x", "--gpu", "H100"], "say what the work is"),
+        (["compare", "deepsek"], 'no plan is named "deepsek"; there are no plans here'),
         (["compare", "--gpu-hours", "5", "--gpu", "H1000"], 'no GPU is named "H1000"; did you mean "H100"?'),
         (
             ["compare", "--hours", "5", "--on", "aws:p4d.24xlarg"],

@@ -110,7 +110,6 @@ def world(tmp_path: Path, authority: Authority) -> Iterator[World]:
             stage.cloud.environment(tmp_path, url=f"https://127.0.0.1:{proxy.port}")
             | {"REQUESTS_CA_BUNDLE": str(authority.file), "NO_PROXY": "127.0.0.1"},
         ),
-        mock.patch.object(gcp_billing_export, "DEADLINE_S", DEADLINE_S),
         open_store(tmp_path / "state") as store,
     ):
         path = tmp_path / "config.toml"
@@ -171,7 +170,9 @@ def suffer(world: World, name: str, caplog: pytest.LogCaptureFixture) -> None:
     world.stage.load(line("11-09T12", "200"))
     world.proxy.always = FAULTS[name]
     tried = world.proxy.connections
-    report = world.turn()
+    # The first read has its whole minute: a machine that is busy is no fault.
+    with mock.patch.object(gcp_billing_export, "DEADLINE_S", DEADLINE_S):
+        report = world.turn()
     assert not report.no_failure
     assert world.proxy.connections - tried <= 3
     assert world.spend == "900"

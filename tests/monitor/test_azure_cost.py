@@ -487,6 +487,26 @@ def test_a_read_that_was_told_to_wait_goes_on_where_it_stopped(azure: AzureCloud
     assert read(one).use.calls == needed, "what was kept is used once"
 
 
+def test_filling_in_the_past_ends_too_at_four_queries_a_minute(direct: AzureCloud) -> None:
+    bill_days(direct, date(2026, 8, 1), date(2026, 11, 22), tags={"training-run": "llama"})
+    direct.page_size = 10
+    one = direct_source(direct, scope=SCOPE, run_tag="training-run")
+    filled: datetime | None = None
+    tries = 0
+    while filled != datetime(2026, 8, 1, tzinfo=UTC):
+        tries += 1
+        assert tries < 12
+        direct.script.clear()
+        direct.script.extend([None] * 4 + [throttled(entity="60")])
+        for window in one.windows(NOW, {}, filled):
+            try:
+                one.fetch(window)
+            except TemporaryError:
+                break
+            filled = window.period.start
+    assert (tries, len(direct.asked)) == (7, 28 + 6)
+
+
 def test_a_burst_of_failures_is_tried_three_times(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
     bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
@@ -774,7 +794,7 @@ def test_other_clouds_have_their_own_endpoints_and_logins(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AZURE_AUTHORITY_HOST")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    from monitor.clients.azure import make_client
+    from alarms.clients.azure import make_client
 
     client: Any = make_client(Settings(name="azure", scope=SCOPE, cloud=cloud))
     credential = client._config.credential.credentials[0]._credential

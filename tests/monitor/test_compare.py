@@ -64,7 +64,7 @@ def compared(work: Work, *quotes: Quote, rigs: tuple[Rig, ...] = (), terms: Term
     ],
 )
 def test_the_articles_hundred_hours(offer: str, on_demand: str, spot: str) -> None:
-    terms = replace(TERMS, discount=DEEPSEEK)
+    terms = replace(TERMS, discounts=(DEEPSEEK,))
     found = [
         cost_of(ARTICLE[(offer, pricing)], Decimal(100), terms, "USD").cost
         for pricing in (Pricing.ON_DEMAND, Pricing.SPOT)
@@ -96,7 +96,7 @@ def test_equal_compute_is_exact_or_to_a_millionth(
 
 @given(amounts, amounts, st.booleans())
 def test_a_cost_is_the_exact_product(price: Decimal, hours: Decimal, discounted: bool) -> None:
-    terms = replace(TERMS, discount=replace(DEEPSEEK, seller="Microsoft Azure")) if discounted else TERMS
+    terms = replace(TERMS, discounts=(replace(DEEPSEEK, seller="Microsoft Azure"),)) if discounted else TERMS
     found = cost_of(quote(price=price), hours, terms, "USD")
     assert Fraction(found.cost) == Fraction(price) * (Fraction(85, 100) if discounted else 1) * Fraction(hours)
     assert Fraction(found.cost) == Fraction(found.rate_per_hour) * Fraction(hours)
@@ -119,13 +119,13 @@ def test_the_cheapest_comes_first_and_all_do_the_same_work(
 
 
 def test_the_first_month_of_a_new_customer_has_its_own_discount_and_no_other() -> None:
-    terms = replace(TERMS, discount=DEEPSEEK, new_customer=True)
+    terms = replace(TERMS, discounts=(DEEPSEEK,), new_customer=True)
     ciuic = ARTICLE[("ciuic:8xA100", Pricing.ON_DEMAND)]
     assert cost_of(ciuic, Decimal(100), terms, "USD").cost == Decimal("1425.00")
     # From 26 November to 26 December are 720 hours; what is beyond them has 15 % off.
     assert cost_of(ciuic, Decimal(800), terms, "USD").cost == 720 * Decimal("14.25") + 80 * Decimal("24.225")
     assert cost_of(ciuic, Decimal(100), terms, "USD").flags == ("with DEEPSEEK2024",)
-    no_other = replace(terms, discount=replace(DEEPSEEK, first_month_off=None))
+    no_other = replace(terms, discounts=(replace(DEEPSEEK, first_month_off=None),))
     assert cost_of(ciuic, Decimal(100), no_other, "USD").cost == Decimal("2422.50")
 
 
@@ -133,13 +133,13 @@ def test_the_first_month_of_a_new_customer_has_its_own_discount_and_no_other() -
     ("start", "hours"), [("2027-01-31", 28 * 24), ("2026-12-15", 31 * 24), ("2028-01-30", 30 * 24)]
 )
 def test_a_first_month_ends_on_the_same_day_or_the_last(start: str, hours: int) -> None:
-    terms = Terms(datetime.fromisoformat(start).replace(tzinfo=UTC), DEEPSEEK, new_customer=True)
+    terms = Terms(datetime.fromisoformat(start).replace(tzinfo=UTC), (DEEPSEEK,), new_customer=True)
     ciuic = ARTICLE[("ciuic:8xA100", Pricing.ON_DEMAND)]
     assert cost_of(ciuic, Decimal(hours + 1), terms, "USD").cost == hours * Decimal("14.25") + Decimal("24.225")
 
 
 def test_a_discount_is_its_sellers_alone() -> None:
-    terms = replace(TERMS, discount=DEEPSEEK, new_customer=True)
+    terms = replace(TERMS, discounts=(DEEPSEEK,), new_customer=True)
     assert cost_of(ARTICLE[("aws:p4d.24xlarge", Pricing.ON_DEMAND)], Decimal(100), terms, "USD").cost == 3277
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from alarms.model import Period
 from monitor import check_config
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.config import load
 from monitor.errors import ConfigError
 from monitor.period import PeriodKind
@@ -191,3 +192,58 @@ def problems(path: Path) -> list[tuple[int | None, str, str]]:
     with pytest.raises(ConfigError) as caught:
         load(path)
     return [(problem.line, problem.path, problem.message) for problem in caught.value.problems]
+
+
+GCP = """[[sources]]
+name = "gcp"
+type = "gcp_billing_export"
+table = "proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
+"""
+AZURE = """[[sources]]
+name = "azure"
+type = "azure_cost"
+scope = "/subscriptions/00000000-0000-0000-0000-000000000000"
+billing_period_starts = 16
+"""
+INVOICE = 'calendar = "billing"'
+
+
+@pytest.mark.parametrize(
+    ("source", "period", "months", "count"),
+    [
+        ("aws", "month", BillingMonths(), 1),
+        ("gcp", "quarter", BillingMonths(zone="America/Los_Angeles"), 3),
+        ("azure", "year", BillingMonths(first_day=16), 12),
+    ],
+)
+def test_a_budget_follows_the_invoices_of_its_source(
+    tmp_path: Path, source: str, period: str, months: BillingMonths, count: int
+) -> None:
+    lines = [INVOICE, f'period = "{period}"', f'scope = {{ source = "{source}" }}', GCP, AZURE]
+    path = written(tmp_path, *lines)
+    assert load(path).budgets[0].period == InvoiceCalendar(months, count)
+    out = io.StringIO()
+    assert check_config.run(path, live=False, as_json=False, out=out) == 0
+    assert f"a {period} by invoice, {months}" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([INVOICE + " # HERE", 'period = "day"'], 'needs period = "month", "quarter" or "year"'),
+        (
+            [INVOICE + " # HERE", "start = 2026-12-01", "end = 2026-12-15"],
+            'needs period = "month", "quarter" or "year"',
+        ),
+        (
+            [INVOICE + " # HERE", GCP],
+            "different months (aws from the 1st, gcp from the 1st (America/Los_Angeles)); name one of them",
+        ),
+    ],
+)
+def test_invoices_that_cannot_be_followed(tmp_path: Path, lines: list[str], sentence: str) -> None:
+    path = written(tmp_path, *lines)
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "HERE" in text)
+    ((at, where, said),) = problems(path)
+    assert (at, where) == (line, "budgets[0].calendar")
+    assert sentence in said

@@ -272,10 +272,28 @@ WRONG = [
     ),
     ('on = "local:rig", hours = 1, start = 2026-11-01', "start", "is before the plan starts, 2026-12-01 00:00 UTC"),
     (
-        'on = "local:rig", hours = 1, data_local = true',
+        'on = "aws:p4d.24xlarge", hours = 1, data_local = true',
         "data_local",
-        "the key data_local is not in this version; remove it",
+        'keeps its data on hardware of your own, which aws:p4d.24xlarge is not; choose on = "local:NAME" or remove it',
     ),
+    (f"{OUTSIDE}, data_local = true", "data_local", None),
+    (
+        'on = "aws:p4d.24xlarge", hours = 1, needs_gpu_memory = "80GB"',
+        "needs_gpu_memory",
+        "is 80 GB, but each GPU of aws:p4d.24xlarge has 40; choose another",
+    ),
+    (
+        'on = "local:rig", hours = 1, needs_gpu_memory = 81',
+        "needs_gpu_memory",
+        "is 81 GB, but each GPU of local:rig has 80; choose another",
+    ),
+    (
+        'on = "local:rig", hours = 1, needs_gpu_memory = "80GiB"',
+        "needs_gpu_memory",
+        'expected GB for each GPU, 1 to 10,000, such as "80GB" or 80',
+    ),
+    ('on = "local:rig", hours = 1, needs_gpu_memory = true', "needs_gpu_memory", None),
+    ('on = "local:rig", hours = 1, data_local = "yes"', "data_local", "expected true or false, without quotes"),
     ('on = "local:rig", hours = 1, hour = 1', "hour", 'unknown key; did you mean "hours"?'),
 ]
 
@@ -293,6 +311,8 @@ def test_one_problem_of_a_phase(tmp_path: Path, phase: str, key: str, sentence: 
 
 
 PLAN = [
+    ('quotes = "article"', "deadline = 2026-12-01", "deadline", "is not after the plan starts, 2026-12-01 00:00 UTC"),
+    ('quotes = "article"', 'deadline = "soon"', "deadline", None),
     ('budget = "deepseek"', 'budget = "depseek"', "budget", 'no budget is named "depseek"; did you mean "deepseek"?'),
     ('quotes = "article"', 'quotes = "old"', "quotes", None),
     ("T00:00:00Z", "T00:00:00", "start", "has no time zone; write 2026-12-01T00:00:00Z for UTC"),
@@ -313,6 +333,21 @@ def test_one_problem_of_a_plan(tmp_path: Path, old: str, new: str, key: str, sen
     ((_, path, message),) = found
     assert path == f"plans[0].{key}"
     assert sentence in (None, message)
+
+
+def test_constraints_that_hold_are_kept(tmp_path: Path) -> None:
+    text = GOOD.replace("hours = 120,", 'hours = 120, data_local = true, needs_gpu_memory = "80 GB",')
+    phase = loaded(tmp_path, text).plans[0].phases[1]
+    assert (phase.data_local, phase.needs_gpu_memory) == (True, 80)
+    phase = loaded(tmp_path, GOOD.replace("hours = 20,", "hours = 20, needs_gpu_memory = 80,")).plans[0].phases[2]
+    assert "memory per GPU not stated, 80 GB are needed" in phase.flags
+
+
+def test_a_deadline_before_the_end_is_a_warning(tmp_path: Path) -> None:
+    config = loaded(tmp_path, GOOD.replace('quotes = "article"', 'quotes = "article"\ndeadline = 2026-12-20'))
+    assert [one.message for one in config.warnings if one.path == "plans[0].deadline"] == [
+        "is before the plan ends, 2026-12-27 16:00 UTC"
+    ]
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

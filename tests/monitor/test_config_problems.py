@@ -678,6 +678,60 @@ def test_twins_need_a_cloud_that_can_hold_them(tmp_path, monkeypatch):
     assert message == 'none of its sources is in a cloud that can hold its twins ("other")'
 
 
+AZURE = """[[sources]]
+name = "{name}"
+type = "azure_cost"
+scope = {scope}
+"""
+
+
+def test_two_sources_do_not_take_each_others_twins_for_left_over(tmp_path):
+    one, two = (f"/subscriptions/00000000-0000-0000-0000-00000000000{number}" for number in (1, 2))
+    budget = '[[budgets]]\nname = "all"\namount = 1\ncurrency = "USD"\nnative = true\n'
+    first = AZURE.format(name="a", scope=f'"{one}"')
+    text = first + AZURE.format(name="b", scope=f'["{one.upper()}", "{two}"] # HERE') + budget
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "sources[1].scope")
+    assert message == f"source a reads {one.strip('/')} as well, and native budgets need one source for it"
+    for scope in (f'"{two}"', f'"{one}/"'):
+        warnings(tmp_path, first + AZURE.format(name="b", scope=scope) + budget)
+    warnings(tmp_path, text.replace("native = true", ""))
+
+
+def test_two_sources_of_one_account_say_the_same_about_twins(tmp_path):
+    account, topic = "0123AB-4567CD-89EF01", 'native_topic = "projects/p-1/topics/t-1"'
+    live = f"""
+[[sources]] # HERE
+name = "live"
+type = "gcp_budget_messages"
+subscription = "projects/p-1/subscriptions/s-1"
+billing_account = "{account}"
+"""
+    text = f"""
+[[sources]]
+name = "gcp"
+type = "gcp_billing_export"
+table = "proj.billing.gcp_billing_export_v1_{account.replace("-", "_")}"
+{topic}
+{live}
+[[receivers]]
+name = "oncall"
+type = "slack"
+webhook_url = "env:SLACK"
+[[budgets]]
+name = "all"
+amount = 1
+currency = "USD"
+native = true
+"""
+    ((line, path, message),) = problems(tmp_path, text)
+    assert (line, path) == (marked(text), "sources[1].native_topic")
+    assert (
+        message == 'shares its twins with source "gcp", which reads the same account: give both the same native_topic'
+    )
+    assert [path for _, path, _ in warnings(tmp_path, text.replace(live, f"{live}{topic}"))] == ["sources[1].name"]
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [

@@ -20,7 +20,7 @@ from monitor.app import App
 from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clock import FixedClock
 from monitor.config import load
-from monitor.errors import UserError
+from monitor.errors import ConfigError, UserError
 from monitor.native_watch import NativeWatch
 from monitor.natives import _word
 from monitor.period import PeriodKind, Run
@@ -433,3 +433,53 @@ def test_a_budget_by_invoices_has_months_like_any_other_in_aws(world: World) -> 
     world.configure(BUDGET.format(name="training", more='calendar = "billing"\nmanage = true'))
     assert world.look() == {"training": ("IN_SYNC", "")}
     assert moto_budgets.budgets_of(ACCOUNT)[NAME].budget["TimeUnit"] == "MONTHLY"
+
+
+def test_what_a_gone_budget_has_left_is_removed_when_the_account_can_be_seen_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    world.look()
+    world.configure(BUDGET.format(name="other", more="manage = true"))
+    with monkeypatch.context() as patch:
+        deny(patch, CloudWatchBackend, "get_alarms_by_alarm_name_prefix")
+        assert {name: state for name, (state, _) in world.look(HOUR).items()} == {
+            "other": "UNKNOWN",
+            "training": "IN_SYNC",
+        }
+    assert world.look(HOUR) == {"other": ("IN_SYNC", "")}
+    assert {name.split("/")[1] for name in alarms()} == {"other"}
+
+
+EXPLORER = '[[sources]]\nname = "explorer"\ntype = "aws_cost_explorer"\n'
+
+
+def test_two_sources_of_one_account_share_its_twins(world: World) -> None:
+    world.configure(EXPLORER, BUDGET.format(name="training", more="manage = true"))
+    assert world.look() == {"training": ("IN_SYNC", "")}
+    (account,) = world.watch._natives.survey(world.watch._natives.wanted([])).accounts
+    assert account.sources == ("aws", "explorer")
+    assert not any(one.what == "other sources" for one in account.cannot)
+    assert len(alarms()) == 2
+
+
+def test_a_budget_of_cost_explorer_alone_has_an_alarm_where_the_bill_is_published(world: World) -> None:
+    scope = 'scope = { source = "explorer", service = ["Amazon Simple Storage Service"] }\nmanage = true'
+    world.configure(EXPLORER + 'region = "eu-west-1"\n', BUDGET.format(name="training", more=scope))
+    assert world.look() == {"training": ("IN_SYNC", "")}
+    assert {name: alarm.region_name for name, alarm in alarms().items()}.keys() == {
+        f"{NAME}/actual-100pct-critical",
+        f"{NAME}/actual-80pct-warning",
+    }
+    (alarm, _) = alarms().values()
+    assert ("ServiceName", "AmazonS3") in {(one.name, one.value) for one in alarm.dimensions}
+
+
+def test_what_other_clouds_bill_is_said_not_to_count(world: World) -> None:
+    other = '[[sources]]\nname = "ms"\ntype = "azure_cost"\ncurrency = "USD"\n'
+    other += 'scope = "/subscriptions/00000000-0000-0000-0000-000000000000"\n'
+    world.configure(other, BUDGET.format(name="training", more=""))
+    (account,) = world.watch._natives.survey(world.watch._natives.wanted([])).accounts
+    assert "what ms bills does not count inside AWS" in [one.reason for one in account.cannot]
+    with pytest.raises(ConfigError, match="none of its sources is in a cloud that can hold its twins"):
+        world.configure(other, BUDGET.format(name="training", more='scope = { source = "ms" }'))

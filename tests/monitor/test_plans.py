@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alarms.model import Period
 from alarms.money import total
 from monitor.period import Calendar, PeriodKind
 from monitor.training.book import shipped
-from monitor.training.catalog import gpus
+from monitor.training.catalog import Discount, gpus
 from monitor.training.gate import Limit, judge, ways_to_fit
 from monitor.training.hours import HIGHEST_MFU, LOWEST_MFU, Precision, Training, gpu_hours, measured, mfu_of
 from monitor.training.model import Pricing, Quote, Spread
@@ -86,6 +87,15 @@ def test_phases_follow_each_other_and_the_curve_ends_at_the_total() -> None:
     assert found.doubts == ()
 
 
+def test_a_new_customer_is_one_for_the_first_month_of_the_plan_and_not_of_each_phase() -> None:
+    code = Discount("NEW", "X", Decimal("0.1"), Decimal("0.5"), None, "a test")
+    rows = [phase("a", "700"), phase("b", "100", after="a"), phase("c", "100", after="b")]
+    found = project(plan(*(replace(one, discount=code, new_customer=True) for one in rows)))
+    # December has 744 hours: 700 and 44 of them at half, 56 and 100 at nine tenths.
+    assert [one.cost for one in found.phases] == [700 * 5, 44 * 5 + 56 * 9, 100 * 9]
+    assert [one.rate_per_hour for one in found.phases] == [5, 5, 9]
+
+
 def test_phases_at_the_same_time_add_up_on_the_curve() -> None:
     found = project(plan(phase("a"), phase("b", "50")))
     assert [amount for _, amount in found.curve] == [Decimal(0), Decimal(1000), Decimal(1500)]
@@ -111,6 +121,7 @@ def test_a_certain_plan_has_no_spread_and_its_phases_add_up_exactly(some: Sequen
     assert found.curve[-1][1] == found.total
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.tuples(doubtful, st.none() | interrupted), min_size=1, max_size=3))
 def test_quantiles_are_in_order_and_never_below_what_the_work_costs(
     some: Sequence[tuple[Spread, Interruptions | None]],
@@ -192,6 +203,7 @@ def test_a_budget_with_dates_is_charged_all_of_it() -> None:
     assert judge(project(plan(phase("a"))), limit("999", dates)).share == Decimal(1000)
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(
     st.lists(doubtful, min_size=1, max_size=3), st.sampled_from([PeriodKind.WEEK, PeriodKind.MONTH, PeriodKind.YEAR])
 )

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.config.prices import check_book
 from monitor.config.report import Report
@@ -19,6 +21,7 @@ from monitor.training.catalog import BOOKS, book_text, gpus, shipped_discounts, 
 from monitor.training.model import Pricing, Quote
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
+days = st.integers(0, 60)
 OLD = Quote(
     offer="x:1",
     seller="X",
@@ -127,6 +130,35 @@ def test_an_undated_one_counts_where_there_is_no_other() -> None:
 def test_of_two_of_one_day_the_users_counts() -> None:
     own = replace(OLD, price_per_hour=Decimal(35), book="prices.toml")
     assert [one.quote for one in book(OLD).with_more([own], ()).choose("current", NOW)] == [own]
+
+
+@settings(deadline=None)  # a busy machine takes its time
+@given(st.lists(st.tuples(days, days, st.none() | days), min_size=1, max_size=12), st.lists(days, min_size=1))
+def test_a_book_that_was_asked_before_answers_as_a_new_one(
+    some: list[tuple[int, int, int | None]], asked: list[int]
+) -> None:
+    """What counts is kept between the instants at which a quote begins or ends, which are asked for too."""
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    quotes = [
+        replace(
+            OLD,
+            offer=f"x:{price % 3}",
+            price_per_hour=Decimal(price + 1),
+            as_of=(start + timedelta(days=begin)).date(),
+            valid_from=start + timedelta(days=begin),
+            valid_until=None if length is None else start + timedelta(days=begin + length + 1),
+        )
+        for price, begin, length in some
+    ]
+    kept = book(*quotes)
+    for day in asked:
+        at = start + timedelta(days=day)
+        for which in ("current", at.date(), "article"):
+            fresh = book(*quotes).choose(which, at)
+            assert kept.choose(which, at) == fresh
+            assert [one for name in kept.select(which, at).offers for one in kept.select(which, at).of(name)] == sorted(
+                fresh, key=lambda one: list(kept.select(which, at).offers).index(one.quote.offer)
+            )
 
 
 def test_spot_above_on_demand_looks_wrong() -> None:

@@ -57,6 +57,9 @@ def test_every_column_and_the_total_are_exact(rows: list[tuple[str, str, str, st
         ("team", 3, ""),
     ):
         assert by(cells, what) == truth(rows, place, none), what
+        for root in ("a", "b", "c"):
+            mine = {key: cost for key, cost in cells.items() if key[0].account == root}
+            assert by(mine, what) == truth([row for row in rows if row[0] == root], place, none), (root, what)
 
 
 @given(lines, lines)

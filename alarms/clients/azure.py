@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from alarms.clients.azure_refusals import login_refused
+from alarms.clients.azure_scope import ACTION_GROUP, Scope, parse_scopes
 from alarms.errors import (
     AccessError,
     MissingExtraError,
@@ -24,7 +26,6 @@ from alarms.errors import (
     UnreachableError,
 )
 from alarms.settings import StrictModel
-from monitor.clients.azure_refusals import login_refused
 
 if TYPE_CHECKING:
     from azure.core import AzureClouds
@@ -56,6 +57,29 @@ class ArmSettings(StrictModel):
 
     cloud: Literal["public", "china", "government"] = "public"
     endpoint_url: Annotated[str, AfterValidator(_https)] | None = None
+
+
+class ScopedSettings(ArmSettings):
+    """What is read there, and what of it concerns budgets inside Azure; for a source to inherit.
+
+    `native_action_groups`: whom a budget that Azure holds calls beside those with an e-mail address.
+    """
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    scope: Annotated[tuple[Scope, ...], BeforeValidator(parse_scopes)]
+    billing_period_starts: Annotated[int, Field(ge=1, le=28)] = 1
+    run_tag: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    native_action_groups: list[Annotated[str, Field(pattern=ACTION_GROUP)]] = Field(default_factory=list, max_length=50)
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Each scope, however it is written."""
+        return frozenset(scope.normal for scope in self.scope)
+
+    @property
+    def place(self) -> str:
+        """The same for every source that reads this."""
+        return ",".join(sorted(self.places))
 
 
 def make_client(settings: ArmSettings) -> CostManagementClient:

@@ -15,6 +15,11 @@ _SUBSCRIPTION = re.compile(
 _WIDE = re.compile(
     rf"/providers/Microsoft\.Management/managementGroups/{_NAME}|{_BILLING}(?:/(?:{_PARTS}))?", re.ASCII | re.IGNORECASE
 )
+# The resource id of an action group, in whichever case.
+ACTION_GROUP = (
+    rf"(?i)^/subscriptions/{_GUID}/resourceGroups/[\w.()-]{{1,90}}"
+    r"/providers/microsoft\.insights/actionGroups/[^/<>%&?\\#\s]{1,260}$"
+)
 EXPECTED = (
     'expected a scope of Azure: "/subscriptions/ID", "/subscriptions/ID/resourceGroups/NAME", '
     '"/providers/Microsoft.Management/managementGroups/ID" or "/providers/Microsoft.Billing/billingAccounts/ID", '

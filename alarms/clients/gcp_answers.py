@@ -11,7 +11,7 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
 from alarms.clients import dates
-from monitor.errors import TemporaryError
+from alarms.errors import TemporaryError
 
 # A page of BigQuery has 20 MB at most.
 LARGEST = 32 * 1024 * 1024

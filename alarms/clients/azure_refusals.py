@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from alarms.clients.http import parse_retry_after
@@ -52,8 +53,19 @@ _ATTEMPT = re.compile(r"^\t?(\w+Credential): ", re.MULTILINE)
 _UNAVAILABLE = re.compile(r"unavailable|not installed|not found|isn't|please run|not configured|not supported", re.I)
 
 
-def refused(status: int, headers: Mapping[str, str], body: bytes, scope: str) -> OutsideError:
-    """The error for an answer that is no success; `headers` in lower case. `scope`: what was asked."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of a scope, for the error that it may end in: the role it needs, what it was, what to check."""
+
+    scope: str
+    role: str = _ROLE
+    billing_role: str = "a reader's role"
+    what: str = "a query of the costs"
+    check: str = "scope, by and run_tag"
+
+
+def refused(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> OutsideError:
+    """The error for an answer that is no success; `headers` in lower case."""
     code, message = _said(body)
     if code and code != str(status):
         said = f"Azure answered {code} (HTTP {status})"
@@ -65,10 +77,10 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, scope: str) ->
     if status >= 500 or status in (408, 409):  # noqa: PLR2004 - HTTP
         return TemporaryError(said)
     if status in (401, 403):
-        return _no_access(status, code, said, scope)
+        return _no_access(status, code, said, asked)
     if 300 <= status < 400:  # noqa: PLR2004 - HTTP
         return PermanentError(f"{said}: a redirect, which is never followed; check the endpoint and the proxy")
-    return _unanswerable(status, code, message, said, scope)
+    return _unanswerable(status, code, message, said, asked)
 
 
 def longest_wait(headers: Mapping[str, str]) -> tuple[timedelta | None, list[str]]:
@@ -130,7 +142,8 @@ def _put_off(said: str, wait: timedelta | None, limits: list[str]) -> TemporaryE
     return TemporaryError(f"{said}: too many queries, or overloaded{of}{asked}", retry_after=wait)
 
 
-def _no_access(status: int, code: str, said: str, scope: str) -> AccessError:
+def _no_access(status: int, code: str, said: str, asked: Asked) -> AccessError:
+    scope = asked.scope
     if code in _OF_TENANT:
         return AccessError(f"{said}: the login is of another tenant than {scope}; set AZURE_TENANT_ID to the one of it")
     if status == 401:  # noqa: PLR2004 - HTTP
@@ -139,13 +152,14 @@ def _no_access(status: int, code: str, said: str, scope: str) -> AccessError:
         )
     if "/providers/microsoft.billing/" in scope.lower():
         return AccessError(
-            f"{said}: give the identity a reader's role on {scope} under Access control of the billing account"
+            f"{said}: give the identity {asked.billing_role} on {scope} under Access control of the billing account"
         )
-    return AccessError(f"{said}: give the identity {_ROLE} on {scope}")
+    return AccessError(f"{said}: give the identity {asked.role} on {scope}")
 
 
-def _unanswerable(status: int, code: str, message: str, said: str, scope: str) -> PermanentError:
+def _unanswerable(status: int, code: str, message: str, said: str, asked: Asked) -> PermanentError:
     """Of 400, 404 and the like: what is wrong with the question."""
+    scope = asked.scope
     dimension = _DIMENSION.search(message)
     if dimension is not None:
         return PermanentError(f"{said}: costs of {scope} cannot be read by {dimension['name']}; change by or run_tag")
@@ -157,4 +171,4 @@ def _unanswerable(status: int, code: str, message: str, said: str, scope: str) -
         return PermanentError(f"{said} for {scope}: {_UNSUPPORTED}")
     if status == 404:  # noqa: PLR2004 - HTTP
         return PermanentError(f"{said}: there is no {scope}; check scope")
-    return PermanentError(f"{said} to a query of the costs of {scope}; check scope, by and run_tag")
+    return PermanentError(f"{said} to {asked.what} of {scope}; check {asked.check}")

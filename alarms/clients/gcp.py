@@ -15,8 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from alarms.clients.http import parse_retry_after
-from alarms.errors import AccessError, MissingExtraError, OutsideError, PermanentError, TemporaryError, UnreachableError
-from monitor.errors import BadDataError
+from alarms.errors import (
+    AccessError,
+    BadDataError,
+    MissingExtraError,
+    OutsideError,
+    PermanentError,
+    TemporaryError,
+    UnreachableError,
+)
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 # Further tries of one call inside a read; the next read comes soon enough.
@@ -36,7 +43,7 @@ _QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 _OURS_TO_RETRY = frozenset({"backendError", "internalError", "badGateway", *_THROTTLED})
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
 _LATER = (_TOO_MANY, 503)
-# gRPC's UNAVAILABLE and DEADLINE_EXCEEDED: of a connection, not of a server.
+# gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, which no HTTP answer stands behind: of a connection, not of a server.
 _UNHEARD = (503, 504)
 
 
@@ -79,7 +86,7 @@ class Session:
     def _make(self) -> tuple[Any, Any]:
         import google.auth.transport.requests
 
-        from monitor.clients.gcp_answers import bounded
+        from alarms.clients.gcp_answers import bounded
 
         credentials = default_credentials()
         transport: Any = google.auth.transport.requests
@@ -125,6 +132,7 @@ def translated(doing: Doing) -> Iterator[None]:
         import requests.exceptions
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import Error as FormatError
     except ImportError as error:
         raise MissingExtraError(
             "the packages of Google Cloud are not installed: pip install 'cloud-budget-monitor[gcp]'"
@@ -133,7 +141,7 @@ def translated(doing: Doing) -> Iterator[None]:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException, TimeoutError) as error:
         raise translate(error, doing) from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, FormatError, LookupError, RecursionError, TypeError, ValueError) as error:
         # What the SDK falls over: no JSON, or JSON of another shape.
         raise BadDataError(f"what answered {doing.what} was not {doing.service}, or its answer is damaged") from error
 
@@ -204,7 +212,7 @@ def _refused(error: Any, doing: Doing) -> OutsideError:
     said = f"{doing.service} answered {' '.join(filter(None, (str(status or ''), reason)))} to {doing.what}"
     passing = reason in _QUOTA or reason in _THROTTLED or status in _LATER or status >= _SERVER
     if reason not in _NOT_ENABLED | _NO_BILLING and passing:
-        if reason == "" and getattr(error, "grpc_status_code", None) is not None and status in _UNHEARD:
+        if status in _UNHEARD and not hasattr(getattr(error, "response", None), "headers"):
             return UnreachableError(f"{doing.service} could not be reached, or did not answer {doing.what} in time")
         advice = "" if status >= _SERVER and status not in _LATER else ": too many requests, or overloaded"
         if reason in _QUOTA:
