@@ -183,7 +183,7 @@ def _same_calls() -> None:
     import boto3
     from google.cloud import bigquery
 
-    from monitor.clients.azure import ArmSettings, make_client
+    from alarms.clients.azure import ArmSettings, make_client
 
     aws, gcp = boto3.client("cloudwatch", region_name="us-east-1"), bigquery.Client(project=TABLE.partition(".")[0])
     azure = make_client(ArmSettings(endpoint_url=os.environ["AZURE_ENDPOINT"]))
