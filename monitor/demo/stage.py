@@ -37,7 +37,7 @@ backfill = "1d"
 [[sources]]
 name = "gcp"
 type = "gcp_billing_export"
-every = "6h"
+every = "12h"
 table = "{table}"
 by = ["service"]
 backfill = "1d"
@@ -47,7 +47,7 @@ native_endpoint = "{gcp}"
 [[sources]]
 name = "azure"
 type = "azure_cost"
-every = "6h"
+every = "12h"
 scope = "{scope}"
 by = ["service"]
 backfill = "1d"
