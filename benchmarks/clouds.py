@@ -137,7 +137,7 @@ def _compare(
 def _note(calls: dict[str, int], accounts: int) -> str:
     return (
         f"clouds: {LATENCY_S * 1000:.0f} ms a request; {accounts} linked accounts of one AWS payer, projects of one "
-        f"GCP export, subscriptions of one Azure management group; each with a budget of its own (`each`), `by` account; "
+        "GCP export, subscriptions of one Azure management group, each with a budget of its own; `by` account; "
         f"{calls['monitor']} calls a turn by the monitor, {calls['reference']} by the reference."
     )
 
@@ -182,7 +182,8 @@ def _same_calls() -> None:
     """Be the reference: for each [start, end] on standard input, the calls of a turn by the SDKs alone."""
     import boto3
     from google.cloud import bigquery
-    from monitor.clients.azure import ArmSettings, make_client
+
+    from alarms.clients.azure import ArmSettings, make_client
 
     aws, gcp = boto3.client("cloudwatch", region_name="us-east-1"), bigquery.Client(project=TABLE.partition(".")[0])
     azure = make_client(ArmSettings(endpoint_url=os.environ["AZURE_ENDPOINT"]))

@@ -12,7 +12,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -33,8 +33,13 @@ COLOURS = {
 CALM = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ")
 MOST_CALM = 4
 LEFT_OUT = "\x1b[2m⋮\x1b[0m"
-# The picture ends where the run does, but for what it has cost.
-ENDS, GOES_ON, ENDS_AGAIN = "The run is done", "The forgotten node", "$ monitor status"
+# What is shown: from the first line with the one mark to before the next with the other.
+PARTS = (
+    ("A training run", "  Cannot be expressed"),
+    ("GCP: since yesterday", "source aws: stale: FIRING"),
+    ("The machine dies", "Somebody reads it, stops"),
+    ("The forgotten node", "$ monitor status"),
+)
 
 
 def main() -> None:
@@ -67,15 +72,26 @@ def read(file: int) -> bytes:
         return b""
 
 
-def chosen(lines: list[str]) -> list[str]:
-    """What fits a picture. Raises StopIteration when the demo tells another story."""
-    ends, goes_on, ends_again = (
-        next(index for index, line in enumerate(lines) if mark in line) for mark in (ENDS, GOES_ON, ENDS_AGAIN)
-    )
-    return [*lines[1:ends], LEFT_OUT, *lines[goes_on : ends_again - 1]]
+def chosen(lines: list[str]) -> Iterator[str]:
+    """What fits a picture. Raises ValueError when the demo tells another story."""
+    at = 0
+    for begins, ends in PARTS:
+        start = line_with(begins, lines, at)
+        if at:
+            yield LEFT_OUT
+        at = line_with(ends, lines, start)
+        yield from lines[start : at - 1 if not lines[at - 1] else at]
 
 
-def without_calm_days(lines: list[str]) -> Iterator[str]:
+def line_with(mark: str, lines: list[str], start: int) -> int:
+    """The number of the first line from `start` on that has this in it."""
+    for number in range(start, len(lines)):
+        if mark in lines[number]:
+            return number
+    raise ValueError(f"the demo does not say {mark!r} any more")
+
+
+def without_calm_days(lines: Iterable[str]) -> Iterator[str]:
     """Of a row of days on which nothing happened the first and the last."""
     for calm, group in groupby(lines, key=lambda line: bool(CALM.match(line))):
         row = list(group)
@@ -91,7 +107,7 @@ def drawn(lines: list[str]) -> str:
     )
     texts = "\n".join(text(line, BAR + LINE * (index + 1) - 5) for index, line in enumerate(lines) if line.strip())
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" role="img">
-<title>monitor demo: a training run overspends, and what the monitor says of it</title>
+<title>monitor demo: a training run on three clouds overspends, and what the monitor says of it</title>
 <rect x=".5" y=".5" width="{width - 1:g}" height="{height - 1}" rx="10" fill="#161a22" stroke="#3a4252"/>
 {buttons}
 <text x="50%" y="25" fill="#7d8597" text-anchor="middle" font-family="sans-serif" font-size="13">monitor demo</text>

@@ -21,7 +21,9 @@ _DONE = {Op.CREATE: "created", Op.UPDATE: "changed", Op.DELETE: "deleted", Op.BL
 
 def plan_text(survey: Survey) -> str:
     """What would change, in the way of terraform; then what cannot be expressed."""
-    blocks = [_account(account) for account in survey.accounts]
+    # Where there is nothing to say, one only had to look whether something is left over.
+    told = [one for one in survey.accounts if one.changes or one.standings or one.cannot]
+    blocks = [_account(account) for account in told]
     blocks += [_unread(survey)] if survey.unread else []
     blocks.append(_summary([change for account in survey.accounts for change in account.changes], survey))
     return "\n\n".join("\n".join(lines) for lines in blocks if lines)

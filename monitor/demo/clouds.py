@@ -17,6 +17,7 @@ from monitor.simulation.azure import SUBSCRIPTION, AzureCloud
 from monitor.simulation.bigquery import BigQueryService
 from monitor.simulation.billing_export import ExportLine
 from monitor.simulation.gcp import PROJECT, GoogleCloud
+from monitor.simulation.gcp_budgets import BudgetService
 
 TABLE = f"{PROJECT}.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}"
@@ -33,6 +34,8 @@ class Clouds:
         self.gcp = GoogleCloud()
         self.azure = AzureCloud(directory)
         self._bigquery = BigQueryService(self.gcp)
+        # Where the monitor looks whether twins are left over.
+        BudgetService(self.gcp)
         self._directory = directory
         self._open = ExitStack()
         self._billed = dict.fromkeys(Cloud, story.MONTH.start)

@@ -37,16 +37,17 @@ backfill = "1d"
 [[sources]]
 name = "gcp"
 type = "gcp_billing_export"
-every = "6h"
+every = "12h"
 table = "{table}"
 by = ["service"]
 backfill = "1d"
 billing_endpoint = "{gcp}"
+native_endpoint = "{gcp}"
 
 [[sources]]
 name = "azure"
 type = "azure_cost"
-every = "6h"
+every = "12h"
 scope = "{scope}"
 by = ["service"]
 backfill = "1d"

@@ -21,7 +21,9 @@ from monitor.store.database import open_reading
 def stage() -> Iterator[Stage]:
     with _own_environment(), Stage() as stage:
         stage.start()
-        assert "IN_SYNC   run-on-aws" in stage.apply_text()
+        said = stage.apply_text()
+        assert "IN_SYNC   run-on-aws" in said
+        assert "gcp" not in said, "there is nothing to say of clouds without twins"
         yield stage
 
 
