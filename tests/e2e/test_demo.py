@@ -144,6 +144,7 @@ def cards(output: str) -> Iterator[list[tuple[str, str]]]:
             card = []
 
 
+@pytest.mark.slow
 def test_a_month_is_played_whatever_the_user_has_set_up_and_nothing_is_left_of_it(home: Home) -> None:
     begun = time.monotonic()
     process = home.start("--fast")
