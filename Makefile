@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 UV ?= uv
+# One more than there are cores: many tests wait for a process or a server.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 # pip without its noise; hashes from the lock decide what may be installed, and nothing is compiled.
 INSTALL = -m pip --disable-pip-version-check install -qq
@@ -18,8 +20,8 @@ LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX
 demo: .venv-demo/ready ## show the whole thing at work, no account needed
 	@.venv-demo/bin/monitor demo
 
-test: .venv/ready ## run the tests (those that take longer than ten seconds run in .ci/run)
-	@.venv/bin/python -m pytest -n auto -m "not slow" $(ARGS)
+test: .venv/ready ## run the tests (the long ones run in .ci/run)
+	@.venv/bin/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 torture: .venv/ready ## every long suite whole, for hours (docs/torture.md)
 	@MONITOR_TORTURE=1 .venv/bin/python -m pytest -n auto -m slow $(ARGS)

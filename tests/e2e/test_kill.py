@@ -66,6 +66,7 @@ def torture(stage: Stage, forked: Nursery, *, kills: int, seed: int) -> None:
     print(f"random kills: {done} kills in {histories} histories, {lost} lost, {repeats} repeats, seed {seed}")
 
 
+@pytest.mark.slow
 def test_a_few_kills(stage: Stage, forked: Nursery) -> None:
     torture(stage, forked, kills=10, seed=1)
 

@@ -16,6 +16,9 @@ from monitor.simulation import moto_budgets
 from tests.e2e.conftest import Stage
 from tests.e2e.test_daemon import Daemons, this_month, until
 
+# Each starts real processes and clouds: together they take longer than a minute.
+pytestmark = pytest.mark.slow
+
 NATIVE = "native = true\n"
 PREFIX = "cloud-budget-monitor/training"
 

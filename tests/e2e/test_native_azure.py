@@ -18,6 +18,9 @@ from tests.contract.clouds import ACTION_GROUP
 from tests.e2e.test_azure import Stage, stage_environment
 from tests.e2e.test_native import flat
 
+# Each starts real processes and clouds: together they take longer than a minute.
+pytestmark = pytest.mark.slow
+
 NAME = name_of("cloud-budget-monitor", "training")
 CONFIG = """
 [monitor]

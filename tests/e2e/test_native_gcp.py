@@ -20,6 +20,9 @@ from monitor.simulation.slack import SlackServer
 from tests.contract.clouds import GCP_TOPIC
 from tests.fakes.gcp_stage import TABLE, Stage, line, stage_of
 
+# Each starts real processes and clouds: together they take longer than a minute.
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [[sources]]
 name = "gcp"

@@ -23,6 +23,9 @@ from monitor.store.facts import SourceClock, write_clock
 from tests.e2e.test_compare import CONFIG, ROOT, run
 from tests.e2e.test_plan import PLANS
 
+# Each starts real processes and clouds: together they take longer than a minute.
+pytestmark = pytest.mark.slow
+
 SVG = "{http://www.w3.org/2000/svg}"
 STRANGE = """
 [[quote]]

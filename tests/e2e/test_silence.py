@@ -102,6 +102,7 @@ def test_a_silence_of_the_running_daemon(stage: Stage, daemon: Daemons) -> None:
     assert not (stage.state / "control.sock").exists()
 
 
+@pytest.mark.slow
 def test_a_silence_ends_by_itself_and_says_so_without_waiting_for_a_turn(stage: Stage, daemon: Daemons) -> None:
     quieter(stage)
     spend(stage, "1100", minutes=1)

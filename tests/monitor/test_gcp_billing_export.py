@@ -390,6 +390,7 @@ def test_every_query_has_a_limit(stage: Stage) -> None:
     assert asked[1]["jobTimeoutMs"] == "50000"
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_however_lines_are_delivered_the_totals_are_the_same(stage: Stage, tmp_path: Path, data: st.DataObject) -> None:
