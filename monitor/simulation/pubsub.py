@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, timestamp_pb2
 from google.pubsub_v1.types import pubsub
 
+from monitor.simulation.loopback_grpc import PubSubServer
+
 _SERVICE = "google.pubsub.v1.Subscriber"
 
 
-class PubSub:
-    """A context manager: on entry it is served on a free port of 127.0.0.1, with the subscription `name`.
+class PubSub(PubSubServer):
+    """One subscription. `held`: messages by id that were not acknowledged.
 
-    `denied`: permissions that nobody has; `asked`: those that were needed. `held`: messages by id that were not
-    acknowledged. What was pulled is not handed out again until it is given back, or `expire` says that time is up.
+    What was pulled is not handed out again until it is given back, or `expire` says that time is up.
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.denied: set[str] = set()
-        self.asked: set[str] = set()
         self.held: dict[str, Any] = {}
         self.at_once = 1000
         self._out: dict[str, str] = {}
         self._lock = threading.Lock()
         self._count = 0
-        self._server = grpc.server(ThreadPoolExecutor(4))
-        self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.port = int(self._server.add_insecure_port("127.0.0.1:0"))
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._server.stop(0).wait()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables with which any client of Pub/Sub talks to this one."""
-        return {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.port}"}
+        super().__init__(name, self._handlers())
 
     def tell(
         self,
@@ -105,19 +88,12 @@ class PubSub:
             },
         )
 
-    def _need(self, permission: str, name: str, context: grpc.ServicerContext) -> None:
-        self.asked.add(permission)
-        if permission in self.denied:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "User not authorized to perform this action.")
-        if name != self.name:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Resource not found (resource={name}).")
-
     def _get(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._need("pubsub.subscriptions.get", request.subscription, context)
+        self.need("pubsub.subscriptions.get", request.subscription, context)
         return pubsub.Subscription(name=self.name)
 
     def _pull(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._need("pubsub.subscriptions.consume", request.subscription, context)
+        self.need("pubsub.subscriptions.consume", request.subscription, context)
         with self._lock:
             free = [message for key, message in self.held.items() if key not in self._out.values()]
             received = []
@@ -129,14 +105,14 @@ class PubSub:
         return pubsub.PullResponse(received_messages=received)
 
     def _acknowledge(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._need("pubsub.subscriptions.consume", request.subscription, context)
+        self.need("pubsub.subscriptions.consume", request.subscription, context)
         with self._lock:
             for handle in request.ack_ids:
                 self.held.pop(self._out.pop(handle, ""), None)
         return empty_pb2.Empty()
 
     def _modify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._need("pubsub.subscriptions.consume", request.subscription, context)
+        self.need("pubsub.subscriptions.consume", request.subscription, context)
         with self._lock:
             for handle in request.ack_ids:
                 self._out.pop(handle, None)

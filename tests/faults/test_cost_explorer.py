@@ -18,7 +18,7 @@ import pytest
 
 from alarms.model import Kind, Receipt
 from monitor.config import load
-from monitor.cycle import Cycle, TurnReport
+from monitor.cycle import Cycle
 from monitor.registry import create
 from monitor.simulation.cost_explorer import CostExplorer
 from monitor.sources import aws_cost_explorer
@@ -27,11 +27,12 @@ from monitor.store.outbox import StoredOutbox
 from tests.fakes.cloudwatch_indexed import IndexedCloudWatch
 from tests.fakes.fault_proxy import HTTP, PASS, TCP, TLS, Authority, FaultProxy, Plan, http_answer, json_answer
 from tests.fakes.fault_server import answer
+from tests.faults.world import HOUR, Turns
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 START = datetime(2026, 11, 10, 12, tzinfo=UTC)
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 CANARY = "canary-5up3r-s3cr3t"
 DEADLINE_S = 3.0
 CONFIG = """\
@@ -66,24 +67,13 @@ thresholds = [
 
 
 @dataclass
-class World:
+class World(Turns):
     store: Store
     explorer: CostExplorer
     bill: IndexedCloudWatch
     proxies: dict[str, FaultProxy]
     cycle: Cycle
     now: datetime = START
-
-    def turn(self, after: timedelta = HOUR) -> TurnReport:
-        self.now += after
-        return self.cycle.turn(self.now)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        with self.store.read() as connection:
-            ((text,),) = connection.execute("SELECT document FROM facts").fetchall()
-        document: dict[str, Any] = json.loads(text)
-        return document
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -103,11 +93,6 @@ class World:
             found.append((said.kind, said.at if said.budget else ""))
             outbox.sent(delivery, Receipt(), self.now)
         return found
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from alarms.model import Kind, Receipt
+from alarms.model import Kind
 from monitor.config import load
-from monitor.cycle import Cycle, TurnReport
+from monitor.cycle import Cycle
 from monitor.registry import create
 from monitor.sources import gcp_billing_export
 from monitor.store.database import Store, open_store
@@ -26,11 +26,12 @@ from monitor.store.outbox import StoredOutbox
 from tests.fakes.fault_proxy import HTTP, PASS, TCP, TLS, Authority, FaultProxy, Plan, http_answer
 from tests.fakes.fault_server import answer
 from tests.fakes.gcp_stage import TABLE, Stage, at, line, stage_of
+from tests.faults.world import HOUR, Turns
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 START = at("11-10T12")
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 CANARY = "canary-5up3r-s3cr3t"
 DEADLINE_S = 3.0
 CONFIG = f"""
@@ -57,47 +58,17 @@ thresholds = [
 
 
 @dataclass
-class World:
+class World(Turns):
     stage: Stage
     proxy: FaultProxy
     store: Store
     cycle: Cycle
     now: Any = START
 
-    def turn(self, after: timedelta = HOUR) -> TurnReport:
-        self.now += after
-        return self.cycle.turn(self.now)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        with self.store.read() as connection:
-            ((text,),) = connection.execute("SELECT document FROM facts").fetchall()
-        document: dict[str, Any] = json.loads(text)
-        return document
-
-    @property
-    def source(self) -> dict[str, Any]:
-        source: dict[str, Any] = self.facts["sources"][0]
-        return source
-
     @property
     def spend(self) -> str | None:
         spend: str | None = self.facts["budgets"][0]["spend"]
         return spend
-
-    def heard(self) -> list[tuple[Kind, str]]:
-        """Everything owed since the last look, as though it were delivered."""
-        outbox, found = StoredOutbox(self.store), []
-        while (delivery := next(iter(outbox.owed("oncall")), None)) is not None:
-            said = delivery.notification.facts
-            found.append((said.kind, f"{said.title} {said.at}" if said.at else said.title))
-            outbox.sent(delivery, Receipt(), self.now)
-        return found
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from alarms.model import Kind, Receipt
+from alarms.model import Kind
 from monitor.config import load
 from monitor.config.model import Config
-from monitor.cycle import Cycle, TurnReport
+from monitor.cycle import Cycle
 from monitor.registry import create
 from monitor.sources import aws_cloudwatch
 from monitor.store.database import Store, open_store
@@ -28,17 +28,18 @@ from monitor.store.outbox import StoredOutbox
 from tests.fakes.cloudwatch_indexed import IndexedCloudWatch, Refusal
 from tests.fakes.fault_proxy import HTTP, PASS, TCP, TLS, Authority, FaultProxy, Plan, http_answer, json_answer
 from tests.fakes.fault_server import answer
+from tests.faults.world import HOUR, Turns
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 START = datetime(2026, 11, 10, 12, tzinfo=UTC)
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 CANARY = "canary-5up3r-s3cr3t"
 DEADLINE_S = 3.0
 
 
 @dataclass
-class World:
+class World(Turns):
     """Sources, each with its own proxy in front of one CloudWatch, and a monitor over them."""
 
     directory: Path
@@ -79,43 +80,13 @@ class World:
             self._cycle = Cycle(config, [create(each) for each in config.sources], self.store, StoredOutbox(self.store))
         return self._cycle
 
-    def turn(self, after: timedelta = HOUR) -> TurnReport:
-        self.now += after
-        return self.cycle.turn(self.now)
-
     def publish(self, value: str, at: datetime | None = None, **dimensions: str) -> None:
         """Publish as of a bit before now."""
         self.bill.publish(at or self.now, value, **dimensions)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        with self.store.read() as connection:
-            ((text,),) = connection.execute("SELECT document FROM facts").fetchall()
-        document: dict[str, Any] = json.loads(text)
-        return document
-
-    @property
-    def source(self) -> dict[str, Any]:
-        source: dict[str, Any] = self.facts["sources"][0]
-        return source
-
     def spend(self, budget: str = "training") -> str | None:
         (spend,) = [each["spend"] for each in self.facts["budgets"] if each["name"] == budget]
         return spend  # type: ignore[no-any-return] # JSON
-
-    def heard(self) -> list[tuple[Kind, str]]:
-        """Everything owed since the last look, as though it were delivered."""
-        outbox, found = StoredOutbox(self.store), []
-        while (delivery := next(iter(outbox.owed("oncall")), None)) is not None:
-            said = delivery.notification.facts
-            found.append((said.kind, f"{said.title} {said.at}" if said.at else said.title))
-            outbox.sent(delivery, Receipt(), self.now)
-        return found
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @contextmanager
