@@ -24,7 +24,7 @@ from monitor.model import Progress, Series
 from monitor.outlook import Outlook
 from monitor.period import Run, period_of
 from monitor.ports import bill_of
-from monitor.readings import SourceState, WatchedBudget, figures, reading, spread
+from monitor.readings import Figures, SourceState, WatchedBudget, figures, reading, spread
 from monitor.source_faults import source_faults
 from monitor.store import alarm_states, facts, known_series, mended, natives, progress, silences
 from monitor.store.facts import SourceClock
@@ -180,10 +180,12 @@ class Evaluator:
         step = Step()
         for period in sorted({*open_periods, *judged_periods.skipped(calendar, scene.newest.get(name), scene.now)}):
             if judged_periods.is_over(period, since, scene.now):
-                step.extend(self._advance(scene, watched, period, self._reading(scene, watched, period)))
+                ended = self._reading(scene, watched, period, self._figures(scene, watched, period))
+                step.extend(self._advance(scene, watched, period, ended))
         lingering = [alarm for alarm in step.alarms if alarm.status is AlarmStatus.FIRING]
         current = self._current(scene, watched)
-        present = self._reading(scene, watched, current, run=isinstance(calendar, Run))
+        found = self._figures(scene, watched, current)
+        present = self._reading(scene, watched, current, found, run=isinstance(calendar, Run))
         # Fixed dates, a run: nothing fires before they begin, nor when they were over before anybody looked.
         if scene.now in current or any(period.start == since for period in open_periods):
             of_now = self._advance(scene, watched, current, present)
@@ -191,7 +193,6 @@ class Evaluator:
             alarms = list(reversed(of_now.alarms))
         else:
             alarms = list(alarm_states.load(scene.tx, name, since).values())
-        found = figures(watched, self._sums.of(scene.tx, watched, current), scene.states)
         told = self._foresight.newest(watched.config, scene.progress)
         return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told)
 
@@ -202,10 +203,13 @@ class Evaluator:
         first = self._sums.first_day(scene.tx, watched) if calendar.by_charges else None
         return calendar.period(first, scene.now)
 
-    def _reading(self, scene: _Scene, watched: WatchedBudget, period: Period, *, run: bool = False) -> Reading:
-        totals = self._sums.of(scene.tx, watched, period)
-        result = reading(watched, period, totals, scene.known, scene.states, scene.now)
-        found = figures(watched, totals, scene.states)
+    def _figures(self, scene: _Scene, watched: WatchedBudget, period: Period) -> Figures:
+        return figures(watched, self._sums.of(scene.tx, watched, period), scene.states)
+
+    def _reading(
+        self, scene: _Scene, watched: WatchedBudget, period: Period, found: Figures, *, run: bool = False
+    ) -> Reading:
+        result = reading(watched, period, found, scene.known, scene.states, scene.now)
         spent = partial(self._outlook.spent_until, scene.tx, watched, result, found, scene.states)
         result = self._foresight.extend(result, watched.config, scene.progress, spent)
         if run:  # neither a forecast nor a burn rate: it ends when it ends

@@ -87,13 +87,14 @@ class Figures:
     """What was billed: `gross` without credits, `net` with them; None when nothing is booked there at all.
 
     `counted`: the sources that this is of; of several views of a bill the one that shows most, which `views` has for
-    each of them by the budget's basis.
+    each of them by the budget's basis. `charged`: every source that has charges there, with its currency.
     """
 
     gross: Decimal | None
     net: Decimal | None
     counted: tuple[str, ...]
     views: Mapping[str, Decimal | None]
+    charged: frozenset[tuple[str, str]]
 
 
 def spread(
@@ -157,7 +158,8 @@ def figures(watched: WatchedBudget, totals: Totals, sources: Mapping[str, Source
     counted = tuple(name for name in watched.sources if name not in left_out)
     gross, net = (totals.of(keys_of(watched, counted, basis=basis)) for basis in (Basis.GROSS, Basis.NET))
     # Where there is nothing but credits, what they were taken off is known: nothing.
-    return Figures(Decimal(0) if gross is None and net is not None else gross, net, counted, views)
+    gross = Decimal(0) if gross is None and net is not None else gross
+    return Figures(gross, net, counted, views, totals.sources)
 
 
 def keys_of(
@@ -180,19 +182,18 @@ def keys_of(
 def reading(
     watched: WatchedBudget,
     period: Period,
-    totals: Totals,
+    found: Figures,
     known: Iterable[Series],
     sources: Mapping[str, SourceState],
     now: datetime,
 ) -> Reading:
     """The spend of one budget in one period, with how complete and how old it is. Missing is None, never 0.
 
-    Before the period has begun nothing is counted, and that is known.
+    `found`: its `figures` in that period. Before the period has begun nothing is counted, and that is known.
     """
-    found = figures(watched, totals, sources)
     feeding = [sources[name] for name in found.counted]
     billed = found.net if watched.config.basis is Basis.NET else found.gross
-    if now < period.start or (billed is None and _nothing_was_spent(watched, totals, known, feeding)):
+    if now < period.start or (billed is None and _nothing_was_spent(watched, found, known, feeding)):
         billed = Decimal(0)
     ages = [state.data_as_of for state in feeding]
     return Reading(
@@ -233,14 +234,14 @@ def _budget(config: BudgetConfig, name: str, hears: Hears) -> Budget:
 
 
 def _nothing_was_spent(
-    watched: WatchedBudget, totals: Totals, known: Iterable[Series], feeding: Sequence[SourceState]
+    watched: WatchedBudget, found: Figures, known: Iterable[Series], feeding: Sequence[SourceState]
 ) -> bool:
     """An explicit zero: every source has charges in the period, is whole, and the scope names something it knows.
 
     A scope that matches nothing ever seen (a misspelt service, say) stays NO_DATA: it must not look like thrift.
     """
     currency = watched.budget.currency
-    published = all((state.name, currency) in totals.sources and not state.missing for state in feeding)
+    published = all((state.name, currency) in found.charged and not state.missing for state in feeding)
     named = any(watched.scope.covers(series) and series.currency == currency for series in known)
     return bool(feeding) and published and named
 

@@ -14,7 +14,7 @@ from monitor.counting import Counted
 from monitor.freshness import Freshness
 from monitor.model import UNATTRIBUTED, Scope, Series
 from monitor.period import PeriodKind
-from monitor.readings import SourceState, Totals, WatchedBudget, reading, spread
+from monitor.readings import SourceState, Totals, WatchedBudget, figures, reading, spread
 
 MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -42,9 +42,8 @@ def totals(watched: list[WatchedBudget], billed: dict[Series, Decimal]) -> Total
 def read(budget: BudgetConfig, billed: dict[Series, Decimal], state: SourceState = FRESH, **more: object):
     (watched,) = spread([budget], billed or BILLED, CURRENCIES, lambda *_: True)
     known = more.pop("known", billed or BILLED)
-    return reading(
-        watched, more.pop("period", MONTH), totals([watched], billed), known, {"aws": state}, more.pop("now", NOW)
-    )
+    found = figures(watched, totals([watched], billed), {"aws": state})
+    return reading(watched, more.pop("period", MONTH), found, known, {"aws": state}, more.pop("now", NOW))
 
 
 def test_spend_is_the_exact_sum_of_what_the_scope_covers_in_its_currency() -> None:
@@ -112,7 +111,8 @@ def test_missing_parts_make_it_a_lower_bound() -> None:
 def test_the_age_is_that_of_the_oldest_source() -> None:
     (watched,) = spread([config()], BILLED, {"aws": "USD", "other": "USD"}, lambda *_: True)
     older = SourceState("other", Freshness.LATE, NOW - timedelta(hours=40))
-    result = reading(watched, MONTH, totals([watched], BILLED), BILLED, {"aws": FRESH, "other": older}, NOW)
+    states = {"aws": FRESH, "other": older}
+    result = reading(watched, MONTH, figures(watched, totals([watched], BILLED), states), BILLED, states, NOW)
     assert result.as_of == older.data_as_of
 
 
