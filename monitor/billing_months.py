@@ -30,7 +30,7 @@ class BillingMonths:
         """On which day the invoice that an instant belongs to begins."""
         day = instant.astimezone(ZoneInfo(self.zone)).date()
         first = day.replace(day=self.first_day)
-        return first if first <= day else _months_later(first, -1)
+        return first if first <= day else months_later(first, -1)
 
     def begins(self, first: date) -> datetime:
         """The instant at which the invoice of that first day begins."""
@@ -52,13 +52,13 @@ class InvoiceCalendar:
     def period_of(self, instant: datetime) -> Period:
         """The period that an instant falls in."""
         first = self.months.first_day_of(instant)
-        first = _months_later(first, -((first.month - 1) % self.count))
-        return Period(self.months.begins(first), self.months.begins(_months_later(first, self.count)))
+        first = months_later(first, -((first.month - 1) % self.count))
+        return Period(self.months.begins(first), self.months.begins(months_later(first, self.count)))
 
     def invoices(self, period: Period) -> Iterator[date]:
         """The first day of each invoice in one of its periods."""
         first = self.months.first_day_of(period.start)
-        return (_months_later(first, number) for number in range(self.count))
+        return (months_later(first, number) for number in range(self.count))
 
     @property
     def shortest(self) -> timedelta:
@@ -66,6 +66,7 @@ class InvoiceCalendar:
         return timedelta(days={1: 28, 3: 90}.get(self.count, 365), hours=-1)
 
 
-def _months_later(first: date, months: int) -> date:
+def months_later(first: date, months: int) -> date:
+    """The same day of a month so many months later; one that every month has."""
     count = first.month - 1 + months
     return first.replace(year=first.year + count // 12, month=count % 12 + 1)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from alarms.money import EXACT
 from monitor.billing_months import InvoiceCalendar
 from monitor.model import CREDIT, Basis, Series
-from monitor.readings import Key, Share, Totals, WatchedBudget
+from monitor.readings import Figures, Key, Share, Totals, WatchedBudget
 
 
 class Counted:
@@ -35,11 +35,11 @@ class Counted:
                 if isinstance(budget.config.period, InvoiceCalendar):
                     self._budgets_of[number].append(_on_invoice(key, series[number].billing_period))
 
-    def series_of(self, watched: WatchedBudget, counted: Sequence[str]) -> Sequence[int]:
-        """The numbers of the series that a budget counts, of the sources `counted` of its `Figures`."""
-        numbers, net = self._series_of[watched.budget.name], watched.config.basis is Basis.NET
-        ours = ((number, self._series[number]) for number in numbers)
-        return [n for n, one in ours if one.source in counted and (net or one.charge_category != CREDIT)]
+    def series_of(self, watched: WatchedBudget, found: Figures) -> Sequence[int]:
+        """The numbers of the series that a budget counts, of the sources that count by its figures."""
+        credited = found.credited if watched.config.basis is Basis.NET else ()
+        ours = ((number, self._series[number]) for number in self._series_of[watched.budget.name])
+        return [n for n, one in ours if one.source in (credited if one.charge_category == CREDIT else found.counted)]
 
     def totals(self, rows: Iterable[tuple[int, Decimal]]) -> Totals:
         """Sum (number of a series, cost) by budget. Raises KeyError for a series that is not known."""

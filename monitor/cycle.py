@@ -200,6 +200,7 @@ class Cycle:
             raise BadDataError("it answered with unusable readings where it had given figures before")
         if booked.revised or booked.withdrawn:
             counts = (clock.name, booked.revised, booked.withdrawn)
+            self._evaluator.restated()
             log.info("Charges were restated. source=%s revised=%d withdrawn=%d", *counts)
         facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
         if batch.rest is not None:

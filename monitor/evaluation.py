@@ -67,7 +67,8 @@ class _Scene:
 class Evaluator:
     """Evaluates the budgets and sources of one config.
 
-    `put_off`: the last evaluation left out a budget whose sources had not all answered yet.
+    `put_off`: the last evaluation left out a budget whose sources had not all answered yet. `restated` is to be called
+    when charges have changed that were stored before.
     """
 
     def __init__(self, config: Config, outbox: StoredOutbox) -> None:
@@ -78,6 +79,7 @@ class Evaluator:
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
+        self.restated = self._outlook.restated
         self._foresight = Foresight(config)
         self.put_off = False
 
@@ -260,7 +262,7 @@ class Evaluator:
         return self._admitted[receiver] <= severity.rank
 
     def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault], still: Iterable[Silence]) -> Json:
-        since = alarm_states.load_open(scene.tx)
+        since = alarm_states.load_open(scene.tx) if faults else {}
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
         return facts_document.document(
             now=scene.now,

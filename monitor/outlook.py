@@ -41,6 +41,10 @@ class Outlook:
         self._told.clear()
         self._marks.clear()
 
+    def restated(self) -> None:
+        """Charges have changed: within a day too, which no day's total shows."""
+        self._rates.clear()
+
     def project(
         self,
         connection: sqlite3.Connection,
@@ -56,14 +60,14 @@ class Outlook:
         if reading.as_of is None:
             return reading
         feeding = [sources[name] for name in found.counted]
-        days = self._complete_days(connection, watched, feeding, reading.as_of)
+        days = self._complete_days(connection, watched, found, feeding, reading.as_of)
         reading = replace(reading, days=len(days))
         if reading.spend is None or reading.as_of is None:
             return reading
         return replace(
             reading,
-            forecast=self._forecast(connection, watched, days, reading, reading.spend, found.counted),
-            burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, feeding),
+            forecast=self._forecast(connection, watched, days, reading, reading.spend, found),
+            burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, found, feeding),
         )
 
     def spent_until(
@@ -86,7 +90,7 @@ class Outlook:
         since = max(until, reading.period.start)
         if since >= min(newest, reading.period.end):
             return reading.spend
-        numbers = self._sums.series_of(watched, found.counted)
+        numbers = self._sums.series_of(watched, found)
         later = charges.charges_over(connection, numbers, Period(since, newest), LONGEST_CHARGE)
         # What starts in the period counts in it, to its end.
         counted = [one for one in later if one[0] < to_micros(reading.period.end)]
@@ -97,6 +101,7 @@ class Outlook:
         self,
         connection: sqlite3.Connection,
         watched: WatchedBudget,
+        found: Figures,
         feeding: Sequence[SourceState],
         as_of: datetime,
     ) -> tuple[Decimal, ...]:
@@ -105,11 +110,10 @@ class Outlook:
         A day on which nothing is booked cost nothing: it lies between days that its sources have told of.
         """
         today = day_of(as_of).start
-        counted = tuple(source.name for source in feeding)
-        shared = (today, counted, watched.budget.currency)
+        shared = (today, found.counted, watched.budget.currency)
         if shared not in self._told:
             self._told[shared] = self._told_of(connection, watched, feeding, today)
-        first, *more = keys_of(watched, counted)
+        first, *more = _keys_of(watched, found)
         if not more:
             return tuple(spent.get(first, _ZERO) for spent in self._told[shared])
         return tuple(total(spent.get(key, _ZERO) for key in (first, *more)) for spent in self._told[shared])
@@ -141,7 +145,7 @@ class Outlook:
         days: tuple[Decimal, ...],
         reading: Reading,
         spend: Decimal,
-        counted: Sequence[str],
+        found: Figures,
     ) -> Forecast | None:
         as_of = reading.as_of
         if as_of is None or len(days) < FEWEST:
@@ -154,13 +158,13 @@ class Outlook:
         if known[2] is None:
             return None
         of_today = self._by_day(connection, today).get(today.date())
-        so_far = (of_today.of(keys_of(watched, counted)) if of_today else None) or _ZERO
+        so_far = (of_today.of(_keys_of(watched, found)) if of_today else None) or _ZERO
         if as_of > today:
             return forecast(known[2], spend, so_far, as_of, reading.period)
         # What is known of a day that data does not reach into yet is part of what is expected of it.
         before = EXACT.subtract(spend, so_far) if today in reading.period else spend
-        found = forecast(known[2], before, _ZERO, as_of, reading.period)
-        return replace(found, expected=max(found.expected, spend), high=max(found.high, spend))
+        made = forecast(known[2], before, _ZERO, as_of, reading.period)
+        return replace(made, expected=max(made.expected, spend), high=max(made.high, spend))
 
     def _by_day(self, connection: sqlite3.Connection, today: datetime) -> dict[date, Totals]:
         """Of the day that starts at `today` and of those before that count."""
@@ -174,6 +178,7 @@ class Outlook:
         watched: WatchedBudget,
         reading: Reading,
         as_of: datetime,
+        found: Figures,
         feeding: Sequence[SourceState],
     ) -> Mapping[timedelta, Decimal]:
         asked = {window for threshold in watched.budget.thresholds for window in threshold.over}
@@ -186,15 +191,15 @@ class Outlook:
             return {}
         stretch = Period(as_of - max(covered), as_of)
         name, amount = watched.budget.name, watched.budget.amount
-        counted = tuple(source.name for source in feeding)
-        basis = (stretch, tuple(sorted(covered)), self._marked(connection, stretch), amount, reading.period, counted)
+        count = (found.counted, found.credited)
+        basis = (stretch, tuple(sorted(covered)), self._marked(connection, stretch), amount, reading.period, count)
         known = self._rates.get(name)
         if known is None or known[0] != basis:
-            numbers = self._sums.series_of(watched, counted)
-            found = list(charges.charges_over(connection, numbers, stretch, LONGEST_CHARGE))
+            numbers = self._sums.series_of(watched, found)
+            spent = list(charges.charges_over(connection, numbers, stretch, LONGEST_CHARGE))
             rates = {
                 window: burn_rate(
-                    spend_within(found, to_micros(as_of - window), to_micros(as_of)), window, amount, reading.period
+                    spend_within(spent, to_micros(as_of - window), to_micros(as_of)), window, amount, reading.period
                 )
                 for window in covered
             }
@@ -207,6 +212,10 @@ class Outlook:
             first = day_of(stretch.start - LONGEST_CHARGE).start
             self._marks[stretch] = tuple(buckets(connection, first, stretch.end, by_day=True))
         return self._marks[stretch]
+
+
+def _keys_of(watched: WatchedBudget, found: Figures) -> list[Key]:
+    return keys_of(watched, found.counted, found.credited, watched.config.basis)
 
 
 def _rounded(amount: Fraction) -> Decimal:

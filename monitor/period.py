@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from alarms.model import OPEN_END, RUN_START, Period
-from monitor.billing_months import InvoiceCalendar
+from monitor.billing_months import InvoiceCalendar, months_later
 
 
 class PeriodKind(StrEnum):
@@ -70,15 +70,6 @@ def month_of(instant: datetime) -> Period:
     return Period(start, midnight((start + timedelta(days=32)).date().replace(day=1)))
 
 
-def billing_month_of(instant: datetime, first_day: int) -> Period:
-    """The month from the UTC `first_day` (1 to 28) to the day before the next that an instant falls in."""
-    day = instant.astimezone(UTC).date()
-    start = day.replace(day=first_day)
-    if start > day:
-        start = _months_later(start, -1)
-    return Period(midnight(start), midnight(_months_later(start, 1)))
-
-
 def months_before(instant: datetime, oldest: datetime) -> list[Period]:
     """The months that start before `instant` and end after `oldest`, newest first."""
     found: list[Period] = []
@@ -104,7 +95,7 @@ def period_of(calendar: Calendar, instant: datetime) -> Period:
     if calendar in _MONTHS:
         months = _MONTHS[calendar]
         first = day.replace(month=day.month - (day.month - 1) % months, day=1)
-        return Period(midnight(first), midnight(_months_later(first, months)))
+        return Period(midnight(first), midnight(months_later(first, months)))
     start = midnight(day - timedelta(days=day.weekday() if calendar is PeriodKind.WEEK else 0))
     return Period(start, start + timedelta(days=_DAYS[calendar]))
 
@@ -121,9 +112,3 @@ def shortest(calendar: Calendar) -> timedelta:
     if isinstance(calendar, Run):
         return OPEN_END - RUN_START if calendar.start is None or calendar.end is None else calendar.end - calendar.start
     return calendar.end - calendar.start if isinstance(calendar, Period) else _SHORTEST[calendar]
-
-
-def _months_later(first: date, months: int) -> date:
-    """The same day of a month so many months later; it has to be one that every month has."""
-    count = first.month - 1 + months
-    return first.replace(year=first.year + count // 12, month=count % 12 + 1)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from alarms.model import RUN_START, Period
+from monitor.billing_months import InvoiceCalendar
 from monitor.config.model import BudgetConfig, Config
 from monitor.freshness import Freshness
 from monitor.model import Basis
-from monitor.period import Run, midnight
+from monitor.period import Calendar, Run, midnight
 from monitor.ports import bill_of
 from monitor.readings import SourceState, figures, spread
 from monitor.store import known_series
@@ -46,14 +47,23 @@ def booked(config: Config, budget: BudgetConfig, state: Path, since: datetime, n
         sums = Sums()
         sums.prepare([watched], series)
         days = sums.by_day(connection, since, now)
+        whole = {period: sums.of(connection, watched, period) for period in _invoiced(budget.period, since, now)}
     states = {name: SourceState(name, Freshness.FRESH, end) for name, end in ends.items()}
 
     def spent(period: Period) -> Decimal:
         start = since if isinstance(budget.period, Run) else period.start
+        # A part of an invoice's period is that of its days.
         inside = (totals for day, totals in days.items() if start <= midnight(day) < period.end)
-        found = figures(watched, added(inside), states)
+        found = figures(watched, whole.get(period) or added(inside), states)
         return (found.net if budget.basis is Basis.NET else found.gross) or _NOTHING
 
     counted = figures(watched, added(days.values()), states).counted
     known = [ends[name] for name in counted]
     return Booked(spent, min((end for end in known if end is not None), default=None) if all(known) else None)
+
+
+def _invoiced(calendar: Calendar, since: datetime, until: datetime) -> Iterator[Period]:
+    """The periods of a budget that follows invoices."""
+    while isinstance(calendar, InvoiceCalendar) and since < until:
+        yield (period := calendar.period_of(since))
+        since = period.end

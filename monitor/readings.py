@@ -86,13 +86,16 @@ class Totals:
 class Figures:
     """What was billed: `gross` without credits, `net` with them; None when nothing is booked there at all.
 
-    `counted`: the sources that this is of; of several views of a bill the one that shows most, which `views` has for
-    each of them by the budget's basis. `charged`: every source that has charges there, with its currency.
+    `counted`: the sources that this is of; of several views of a bill the one that shows most before credits.
+    `credited`: those whose credits count; of several views the one that shows most credits, for another may not tell
+    them. `views`: what each view shows by the budget's basis. `charged`: every source that has charges there, with its
+    currency.
     """
 
     gross: Decimal | None
     net: Decimal | None
     counted: tuple[str, ...]
+    credited: tuple[str, ...]
     views: Mapping[str, Decimal | None]
     charged: frozenset[tuple[str, str]]
 
@@ -139,44 +142,48 @@ def spread(
 def figures(watched: WatchedBudget, totals: Totals, sources: Mapping[str, SourceState]) -> Figures:
     """What the bills of a budget come to. Two views of one bill are never added: the higher one counts.
 
-    So one that is late or fails lowers nothing. By net the one that shows credits goes first: the other cannot tell.
+    So one that is late or fails lowers nothing; nor does a credit that only the later one tells, but by itself.
     """
-    views = {name: totals.of(keys_of(watched, (name,), only=True)) for group in watched.views for name in group}
+    name = watched.budget.name
+    shared = {view for group in watched.views for view in group}
 
-    def rank(name: str) -> tuple[bool, bool, Decimal, bool, bool, datetime]:
-        amount, state = views[name], sources[name]
+    def rank(view: str) -> tuple[bool, Decimal, bool, bool, datetime]:
+        amount, state = totals.budgets.get(Share(name, view)), sources[view]
         return (
-            watched.config.basis is Basis.NET and Share(watched.budget.name, name, credit=True) in totals.budgets,
             amount is not None,
             amount or Decimal(0),
-            (name, watched.budget.currency) in totals.sources,
+            (view, watched.budget.currency) in totals.sources,
             state.freshness not in _UNTRUSTED,
             state.data_as_of or _LONG_AGO,
         )
 
-    left_out = {name for group in watched.views for name in group} - {max(group, key=rank) for group in watched.views}
-    counted = tuple(name for name in watched.sources if name not in left_out)
-    gross, net = (totals.of(keys_of(watched, counted, basis=basis)) for basis in (Basis.GROSS, Basis.NET))
+    def credit(view: str) -> Decimal:
+        return totals.budgets.get(Share(name, view, credit=True), Decimal(0))
+
+    left_out = shared - {max(group, key=rank) for group in watched.views}
+    not_told = shared - {min(group, key=credit) for group in watched.views}
+    counted = tuple(source for source in watched.sources if source not in left_out)
+    credited = tuple(source for source in watched.sources if source not in not_told)
+    gross, net = (totals.of(keys_of(watched, counted, credited, basis)) for basis in (Basis.GROSS, Basis.NET))
     # Where there is nothing but credits, what they were taken off is known: nothing.
     gross = Decimal(0) if gross is None and net is not None else gross
-    return Figures(gross, net, counted, views, totals.sources)
+    views = {view: totals.of(_keys_of_view(watched, view)) for view in shared}
+    return Figures(gross, net, counted, credited, views, totals.sources)
 
 
-def keys_of(
-    watched: WatchedBudget, counted: Sequence[str], *, basis: Basis | None = None, only: bool = False
-) -> list[Key]:
-    """What to add up in `Totals.budgets` for a budget, when these of its sources count.
-
-    `basis`: another than its own. `only`: nothing but what these show, which are views of a bill.
-    """
+def keys_of(watched: WatchedBudget, counted: Sequence[str], credited: Sequence[str], basis: Basis) -> list[Key]:
+    """What to add up in `Totals.budgets` for a budget, when these of its sources, and the credits of those, count."""
     name = watched.budget.name
-    shared = [view for group in watched.views for view in group if view in counted]
-    keys: list[Key] = [] if only else [name]
-    keys += [Share(name, view) for view in shared]
-    if (basis or watched.config.basis) is Basis.NET:
-        keys += [] if only else [Share(name, credit=True)]
-        keys += [Share(name, view, credit=True) for view in shared]
+    shared = [view for group in watched.views for view in group]
+    keys: list[Key] = [name, *(Share(name, view) for view in shared if view in counted)]
+    if basis is Basis.NET:
+        keys += [Share(name, credit=True), *(Share(name, view, credit=True) for view in shared if view in credited)]
     return keys
+
+
+def _keys_of_view(watched: WatchedBudget, view: str) -> list[Key]:
+    name, net = watched.budget.name, watched.config.basis is Basis.NET
+    return [Share(name, view), *([Share(name, view, credit=True)] if net else [])]
 
 
 def reading(
@@ -242,8 +249,12 @@ def _nothing_was_spent(
     """
     currency = watched.budget.currency
     published = all((state.name, currency) in found.charged and not state.missing for state in feeding)
-    named = any(watched.scope.covers(series) and series.currency == currency for series in known)
-    return bool(feeding) and published and named
+    # Last, for it looks at every series there is.
+    return (
+        bool(feeding)
+        and published
+        and any(watched.scope.covers(series) and series.currency == currency for series in known)
+    )
 
 
 def _is_settled(period: Period, ages: Sequence[datetime | None], now: datetime) -> bool:

@@ -39,7 +39,8 @@ class Row:
     """One line of the answer. `lower_bound`: a source of it could not be read whole.
 
     `billed` is without `credits` (and refunds), which are below zero. `instead`: what else shows the same bill and
-    counts in its place; then it is in no total.
+    counts in its place; then it is in no total. `credits_count`: its credits are in the total, of several views those
+    of the one that tells most.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Row:
     lower_bound: bool
     credits: Decimal = Decimal(0)
     instead: str = ""
+    credits_count: bool = True
 
 
 def read(connection: sqlite3.Connection, by: str, period: Period) -> list[Row]:
@@ -69,18 +71,21 @@ def group(
     """
     if by not in GROUPINGS and not by.startswith("tag:"):
         raise UserError(f"--by {by}: expected one of {', '.join(GROUPINGS)} or tag:KEY", ExitCode.USAGE)
-    instead = _instead(totals, bills or {})
+    instead, credited = _instead(totals, bills or {})
     rows: dict[tuple[str, str], Row] = {}
     for item in totals:
-        other = instead.get((item.series.source, item.series.currency), "")
-        if other and by != "source":
+        view = (item.series.source, item.series.currency)
+        other, credit = instead.get(view, ""), item.series.charge_category == CREDIT
+        counts = view in credited if credit else not other
+        if not counts and by != "source":
             continue
         key = (_key(item, by), item.series.currency)
         row = rows.get(key)
         if row is None:
             row = rows[key] = Row(*key, Decimal(0), item.until, lower_bound=False, instead=other)
-        if item.series.charge_category == CREDIT:
+        if credit:
             row.credits = EXACT.add(row.credits, item.billed)
+            row.credits_count = counts
         else:
             row.billed = EXACT.add(row.billed, item.billed)
         row.billed_until = max(row.billed_until, item.until)
@@ -144,20 +149,26 @@ def _notes(rows: Iterable[Row]) -> Iterator[str]:
             yield from textwrap.wrap(one_line(said), _WIDTH)
 
 
-def _instead(totals: Iterable[DayTotal], bills: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(source, currency) of each that does not count -> the source that shows more of the same bill."""
-    billed: dict[tuple[str, str], dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
+def _instead(
+    totals: Iterable[DayTotal], bills: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
+    """(source, currency) of each that does not count -> the source that shows more of the same bill.
+
+    And of which the credits count: of several views of a bill, of the one that shows most (`monitor.readings.figures`).
+    """
+    shown: dict[tuple[str, str], dict[str, tuple[list[Decimal], list[Decimal]]]] = defaultdict(dict)
     for item in totals:
         series = item.series
-        if bills and series.charge_category != CREDIT:
-            bill = bills.get(series.source, series.source)
-            billed[bill, series.currency][series.source].append(item.billed)
-    found = {}
-    for (_, currency), views in billed.items():
+        views = shown[bills.get(series.source, series.source), series.currency]
+        billed, credited = views.setdefault(series.source, ([], []))
+        (credited if series.charge_category == CREDIT else billed).append(item.billed)
+    instead, counting = {}, set()
+    for (_, currency), views in shown.items():
         # At a tie the first by name.
-        most = max(sorted(views), key=lambda source: total(views[source]))
-        found.update({(source, currency): most for source in views if source != most})
-    return found
+        most = max(sorted(views), key=lambda source: total(views[source][0]))
+        instead.update({(source, currency): most for source in views if source != most})
+        counting.add((min(sorted(views), key=lambda source: total(views[source][1])), currency))
+    return instead, counting
 
 
 def _key(item: DayTotal, by: str) -> str:
@@ -177,9 +188,11 @@ def _sums(rows: Collection[Row]) -> dict[str, tuple[Decimal, Decimal]]:
     """(billed, credits) by currency, of the rows that count."""
     sums: dict[str, tuple[Decimal, Decimal]] = {}
     for row in rows:
-        if not row.instead:
-            billed, credited = sums.get(row.currency, (Decimal(0), Decimal(0)))
-            sums[row.currency] = (EXACT.add(billed, row.billed), EXACT.add(credited, row.credits))
+        billed, credited = sums.get(row.currency, (Decimal(0), Decimal(0)))
+        sums[row.currency] = (
+            billed if row.instead else EXACT.add(billed, row.billed),
+            EXACT.add(credited, row.credits) if row.credits_count else credited,
+        )
     return sums
 
 

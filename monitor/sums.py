@@ -13,7 +13,7 @@ from monitor.billing_months import InvoiceCalendar
 from monitor.counting import Counted, without_invoice
 from monitor.model import Series
 from monitor.period import midnight, month_of
-from monitor.readings import Key, Share, Totals, WatchedBudget, keys_of
+from monitor.readings import Figures, Key, Share, Totals, WatchedBudget, keys_of
 from monitor.store.rollup import Bucket, buckets, rows_of
 from monitor.store.rows import CorruptRowError, from_day_number
 
@@ -30,7 +30,7 @@ class Sums:
     def __init__(self) -> None:
         self._counted = Counted((), {})
         self._watched: list[tuple[object, ...]] = []
-        self._series = 0
+        self._series: Mapping[int, Series] = {}
         self._now: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
         self._before: dict[tuple[bool, int], tuple[Bucket, Totals]] = {}
         self._months: list[Bucket] = []
@@ -49,9 +49,11 @@ class Sums:
         ]
         if asked != self._watched:
             self._before = {}
-        elif len(series) == self._series:  # a series is never changed nor taken away
+        elif series is self._series:
             return
-        self._watched, self._series = list(asked), len(series)
+        elif not _has_grown(self._series, series):  # another store, in which the numbers mean others
+            self._before = {}
+        self._watched, self._series = list(asked), series
         self._counted = Counted(watched, series)
         self._first.clear()
 
@@ -98,7 +100,7 @@ class Sums:
         """The first UTC day on which a budget counts a charge; None if it never did."""
         if not self._months:
             self._months = list(buckets(connection, RUN_START, OPEN_END))
-        name, keys = watched.budget.name, keys_of(watched, watched.sources)
+        name, keys = watched.budget.name, keys_of(watched, watched.sources, watched.sources, watched.config.basis)
         for month in self._months:
             if self._totals(connection, month).of(keys) is not None:
                 known = self._first.get(name)
@@ -107,9 +109,9 @@ class Sums:
                 return known[1]
         return None
 
-    def series_of(self, watched: WatchedBudget, counted: Sequence[str]) -> Sequence[int]:
-        """The numbers of the series that a budget counts, of these sources."""
-        return self._counted.series_of(watched, counted)
+    def series_of(self, watched: WatchedBudget, found: Figures) -> Sequence[int]:
+        """The numbers of the series that a budget counts, of the sources that count by its figures."""
+        return self._counted.series_of(watched, found)
 
     def _first_in(self, connection: sqlite3.Connection, month: Bucket, keys: Sequence[Key]) -> datetime:
         start = midnight(from_day_number(month.number))
@@ -130,6 +132,10 @@ class Sums:
             raise CorruptRowError("series", f"id={error.args[0]}") from error
         self._now[key] = (bucket, totals)
         return totals
+
+
+def _has_grown(before: Mapping[int, Series], now: Mapping[int, Series]) -> bool:
+    return all(now.get(number) == one for number, one in before.items())
 
 
 def added(parts: Iterable[Totals]) -> Totals:

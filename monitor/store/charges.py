@@ -187,10 +187,13 @@ def _by_window(tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]) 
     wholes: list[tuple[str | None, Period]] = [*batch.whole_accounts.items()]
     if batch.whole is not None:
         wholes.append((None, batch.whole))
+    booked: dict[Period, set[int]] = {}
     for account, window in wholes:
-        days = (to_micros(window.start) // MICROSECONDS_PER_DAY, first_day_from(window.end))
-        booked = {number for (number,) in tx.execute(_BOOKED_BETWEEN, days)}
-        known = (series for series, number in ids.items() if number in booked and account in (None, series.account))
+        if window not in booked:
+            days = (to_micros(window.start) // MICROSECONDS_PER_DAY, first_day_from(window.end))
+            booked[window] = {number for (number,) in tx.execute(_BOOKED_BETWEEN, days)}
+        inside = booked[window]
+        known = (series for series, number in ids.items() if number in inside and account in (None, series.account))
         windows.setdefault(window, []).extend(series for series in known if series not in batch.replaces)
     return windows
 

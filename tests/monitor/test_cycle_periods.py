@@ -290,3 +290,13 @@ def problems(world: World, now: datetime) -> list[str]:
     with world.store.read() as connection:
         document = json.loads(facts.read_facts(connection) or "{}")
     return [problem["text"] for problem in judge(document, now, running=True)["problems"]]
+
+
+def test_cost_that_moves_within_a_day_changes_the_burn_rate(store: Store) -> None:
+    costs = {day("2026-11-11"): 50}
+    world = World(store, Bill(lambda at: costs.get(at, 1)), PeriodKind.MONTH, RATE)
+    at = day("2026-11-12") + LAG
+    before = Decimal(world.turn(at)["burn_rates"]["6h"])
+    # The same day costs the same, and ends with the same charge; only that was dear which is the newest now.
+    costs = {day("2026-11-11") + 3 * STEP: 50}
+    assert Decimal(world.turn(at + HOUR)["burn_rates"]["6h"]) == 50 * before

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from alarms.model import Period
+from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.model import CREDIT, Basis, Batch, Charge, Scope, Series
 from monitor.period import Calendar, PeriodKind, Run
@@ -86,3 +87,14 @@ def test_a_source_that_has_told_nothing_leaves_all_of_the_plan_to_come(tmp_path:
     ours = config(Settings("aws", "payer"), Settings("gcp", "gcp"))
     assert booked(ours, ours.budgets[0], state, START, NOW).until is None
     assert booked(ours, ours.budgets[0], tmp_path / "nowhere", START, NOW).until is None
+
+
+def test_what_follows_invoices_is_counted_by_invoice(tmp_path: Path) -> None:
+    pacific = InvoiceCalendar(BillingMonths(zone="America/Los_Angeles"), 1)
+    december = pacific.period_of(START + 24 * HOUR)
+    late = replace(USAGE, billing_period="2026-12-01")
+    november = replace(USAGE, billing_period="2026-11-01")
+    # On the 1st in UTC, but after midnight in California; before it; used in November and invoiced in December.
+    state = ledger(tmp_path, [(USAGE, "700", 9), (november, "30", 2), (late, "50", -30)], {"aws": 40})
+    ours = config(Settings("aws", "payer"), calendar=pacific)
+    assert booked(ours, ours.budgets[0], state, december.start, NOW).spent(december) == 750

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alarms.errors import OutsideError, TemporaryError
+from alarms.errors import AccessError, OutsideError, TemporaryError
 from alarms.model import Kind, Limit, Period, Severity, Threshold
 from monitor import spend
 from monitor.config.model import BudgetConfig, Config, MonitorSection
@@ -351,7 +351,7 @@ def test_a_forecast_of_net_is_of_net_days(tmp_path: Path) -> None:
         assert world.facts["budgets"][1]["burn_rates"] == {"24h": "0.6"}
 
 
-def test_by_net_the_view_that_shows_credits_goes_before_one_that_cannot(world: World) -> None:
+def test_by_net_the_credits_are_those_of_the_view_that_tells_them_and_lower_it_by_no_more(world: World) -> None:
     metrics, explorer = world.views
     metrics.shows(date(2026, 11, 2), "650")
     explorer.shows(date(2026, 11, 2), "600")
@@ -359,8 +359,34 @@ def test_by_net_the_view_that_shows_credits_goes_before_one_that_cannot(world: W
     world.budgets = [budget(basis=Basis.NET), budget(name="gross")]
     world.turn()
     net, gross = world.facts["budgets"]
-    assert (net["spend"], net["counted"]) == ("400", ["explorer"])
-    assert (gross["spend"], gross["counted"], gross["net"]) == ("650", ["metrics"], "650")
+    assert (net["spend"], net["counted"]) == ("450", ["metrics"])
+    assert (gross["spend"], gross["counted"], gross["net"]) == ("650", ["metrics"], "450")
+    # The one that tells credits may be locked out: the other goes on rising.
+    explorer.error = AccessError("no more")
+    metrics.shows(date(2026, 11, 3), "300")
+    assert world.turn()["spend"] == "750"
+
+
+def test_a_first_credit_in_the_later_view_lowers_the_figure_by_itself_alone(world: World) -> None:
+    metrics, explorer = world.views
+    metrics.shows(date(2026, 11, 2), "1000")
+    explorer.shows(date(2026, 11, 2), "900")
+    world.budgets = [budget(basis=Basis.NET)]
+    assert world.turn()["spend"] == "1000"
+    explorer.shows(date(2026, 11, 2), "-1", charge_category=CREDIT)
+    assert world.turn()["spend"] == "999"
+
+
+@pytest.mark.parametrize("by", ["source", "day"])
+def test_spend_counts_the_higher_view_and_the_credits_once(world: World, by: str) -> None:
+    metrics, explorer = world.views
+    metrics.shows(date(2026, 11, 2), "1000")
+    explorer.shows(date(2026, 11, 2), "900")
+    explorer.shows(date(2026, 11, 2), "-200", charge_category=CREDIT)
+    metrics.shows(date(2026, 11, 2), "-150", charge_category=CREDIT)
+    world.turn()
+    (totals,) = world.spend(by)[0]["totals"]
+    assert (totals["billed"], totals["credits"], totals["net"]) == ("1000", "-200", "800")
 
 
 def test_spend_shows_gross_credits_and_net(alone: World) -> None:
