@@ -31,6 +31,8 @@ _CFA_AND_ISLANDS = ("VUV", "XAF", "XOF", "XPF")
 _MINOR_UNITS = {**dict.fromkeys(_NO_DECIMALS + _CFA_AND_ISLANDS, 0), **dict.fromkeys(_THREE_DECIMALS, 3)}
 _MOST_DIGITS = 12
 _LONGEST_SHOWN = 32
+_MOST_PLACES = 18
+_SMALLEST = Decimal(1).scaleb(-_MOST_PLACES)
 
 
 def parse_amount(text: str) -> Decimal:
@@ -70,6 +72,13 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     for amount in amounts:
         result = EXACT.add(result, amount)
     return result
+
+
+def to_places(amount: Decimal) -> Decimal:
+    """The amount in at most 18 places, as many as are stored; a cloud's float may have more."""
+    exponent = amount.as_tuple().exponent
+    too_many = isinstance(exponent, int) and exponent < -_MOST_PLACES
+    return amount.quantize(_SMALLEST, context=DISPLAY) if too_many else amount
 
 
 def for_people(amount: Decimal, currency: str, *, beside: Decimal | None = None) -> str:

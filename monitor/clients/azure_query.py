@@ -13,11 +13,10 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from alarms.money import DISPLAY
+from alarms.money import to_places
 from monitor.errors import BadDataError
 
-_LIMIT, _PLACES = Decimal(10) ** 15, Decimal(1).scaleb(-18)
-_MOST_PLACES = 18
+_LIMIT = Decimal(10) ** 15
 _COSTS = ("cost", "pretaxcost")
 _DAMAGED = "what answered the query was not Cost Management, or its answer is damaged"
 
@@ -179,10 +178,7 @@ def _amount(value: Any) -> Decimal | None:
     amount = Decimal(value) if type(value) is int else value
     if not isinstance(amount, Decimal) or not -_LIMIT < amount < _LIMIT:
         return None
-    exponent = amount.as_tuple().exponent
-    return (
-        amount.quantize(_PLACES, context=DISPLAY) if isinstance(exponent, int) and exponent < -_MOST_PLACES else amount
-    )
+    return to_places(amount)
 
 
 def _day(value: Any) -> date | None:
