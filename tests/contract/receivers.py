@@ -342,10 +342,8 @@ def webhook_settings(origin: str) -> dict[str, Any]:
 @contextmanager
 def webhook_rig(directory: Path) -> Iterator[Rig]:
     def got() -> list[Got]:
-        messages = [json.loads(post.body) for post in server.posts]
-        return [
-            Got(message["title"], message["text"], post) for message, post in zip(messages, server.posts, strict=True)
-        ]
+        found = [(json.loads(post.body), post) for post in list(server.posts)]
+        return [Got(message["title"], message["text"], post) for message, post in found]
 
     with PostServer() as server:
         yield Rig(webhook_settings(server.origin), got)

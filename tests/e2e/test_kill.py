@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,12 @@ def forked(stage: Stage) -> Iterator[Nursery]:
         yield made
 
 
-def clear(stage: Stage, number: int) -> None:
+def clear(stage: Stage, directory: Path) -> None:
     stage.slack.messages.clear()
     stage.mail.mails.clear()
     stage.aws.reset()
     stage.topic = stage.aws.create_topic("budgets")
-    stage.directory = stage.directory.parent / f"history-{number}"
+    stage.directory = directory
     stage.directory.mkdir()
     stage.write_config()
 
@@ -44,6 +45,7 @@ def history(stage: Stage, forked: Nursery, kill_after: random.Random | None, lon
 
 
 def torture(stage: Stage, forked: Nursery, *, kills: int, seed: int) -> None:
+    root = stage.directory
     began = time.monotonic()
     history(stage, forked, None, 0)
     longest_s = 1.2 * (time.monotonic() - began) / len(POLLS)
@@ -54,7 +56,7 @@ def torture(stage: Stage, forked: Nursery, *, kills: int, seed: int) -> None:
     done = histories = repeats = lost = 0
     while done < kills:
         histories += 1
-        clear(stage, histories)
+        clear(stage, root / f"history-{histories}")
         fired = history(stage, forked, chance, longest_s)
         done += fired
         seen = tally(stage)
