@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from alarms.model import AlarmKey, Budget, DataStatus, On, Reading, Threshold
@@ -63,7 +64,7 @@ def evaluate(budget: Budget, threshold: Threshold, reading: Reading) -> Evaluati
         over = value >= limit and (trusted or threshold.on in _AT_LEAST)
         under = value < _floor(threshold, limit)
     return Evaluation(
-        key=AlarmKey(budget.name, threshold.on, threshold.at.text, threshold.severity, reading.alarms_since),
+        key=key_of(budget, threshold, reading.alarms_since),
         threshold=threshold,
         limit=limit,
         over=over,
@@ -71,6 +72,11 @@ def evaluate(budget: Budget, threshold: Threshold, reading: Reading) -> Evaluati
         data=DataStatus.OK if trusted else DataStatus.NO_DATA,
         height=height_of(threshold, stated),
     )
+
+
+def key_of(budget: Budget, threshold: Threshold, since: datetime) -> AlarmKey:
+    """By which the alarm of a threshold is known in the period whose alarms bear this start."""
+    return AlarmKey(budget.name, threshold.on, threshold.at.text, threshold.severity, since)
 
 
 def limit_applies(reading: Reading) -> bool:

@@ -4,64 +4,33 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from alarms.faults import Audience, Fault, advance_faults
-from alarms.model import Alarm, AlarmKey, AlarmStatus, Facts, Period, Reading, Severity
+from alarms.model import AlarmStatus, Period, Reading, Severity
 from alarms.silence import Silence, Silences
 from alarms.state import Situation, Step, Told, advance, retire
 from monitor import facts_document, judged_periods
-from monitor.clock import from_text
 from monitor.config.model import Config
 from monitor.foresight import Foresight
-from monitor.freshness import Freshness, judge
-from monitor.model import Progress, Series
+from monitor.model import Series
 from monitor.outlook import Outlook
 from monitor.period import Run, period_of
 from monitor.ports import bill_of
-from monitor.readings import Figures, SourceState, WatchedBudget, figures, reading, spread
+from monitor.readings import Figures, WatchedBudget, figures, reading, spread
+from monitor.scene import Scene, look
 from monitor.source_faults import source_faults
-from monitor.store import alarm_states, facts, known_series, mended, natives, progress, silences
-from monitor.store.facts import SourceClock
+from monitor.store import alarm_states, facts, natives, silences
 from monitor.store.mended import Mended
-from monitor.store.outbox import StoredOutbox, last_said, told
+from monitor.store.outbox import StoredOutbox, told
 from monitor.store.quieting import hold_back
 from monitor.sums import Sums
 
 Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Scene:
-    """What one evaluation looks at, read once from the open transaction."""
-
-    tx: sqlite3.Connection
-    now: datetime
-    series: Mapping[int, Series]
-    known: Sequence[Series]
-    sources: list[Json]
-    states: Mapping[str, SourceState]
-    unread: frozenset[str]
-    mended: Mended | None
-    open_alarms: Mapping[str, list[Alarm]]
-    seen: frozenset[str]
-    newest: Mapping[str, datetime]
-    stored: dict[AlarmKey, Alarm]
-    silences: Silences
-    progress: Mapping[str, Sequence[Progress]]
-
-    def told(self, episode: str, level: str) -> frozenset[str]:
-        """Who was sent the FIRING of a level in an episode."""
-        return told(self.tx, episode, level)
-
-    def said(self, episode: str, level: str) -> Facts | None:
-        """What the last message about a level of an episode said."""
-        return last_said(self.tx, episode, level)
 
 
 class Evaluator:
@@ -77,6 +46,8 @@ class Evaluator:
         self._currencies = {source.name: source.currency for source in config.sources}
         self._bills = {source.name: bill_of(source) for source in config.sources}
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
+        self._series: Mapping[int, Series] | None = None
+        self._watched: Sequence[WatchedBudget] = ()
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
         self.restated = self._outlook.restated
@@ -97,7 +68,9 @@ class Evaluator:
         `awaited`: sources that may answer any moment. If `patient`, a budget that was never judged waits for those that
         were never read: what is already over is told once, by the whole figure.
         """
-        scene = self._look(tx, now, awaited if patient else ())
+        quiet = Silences(silences.load(tx), now)
+        hold_back(tx, self._outbox, quiet)
+        scene = look(tx, now, self._config.sources, quiet, awaited if patient else ())
         step, budgets = self._budgets(scene)
         if scene.mended is not None:
             step.notifications = [replace(one, possible_repeat=True) for one in step.notifications]
@@ -120,47 +93,10 @@ class Evaluator:
         alarm_states.save(tx, step.alarms, step.transitions)
         self._outbox.add(step.notifications)
 
-    def _look(self, tx: sqlite3.Connection, now: datetime, awaited: Collection[str]) -> _Scene:
-        quiet = Silences(silences.load(tx), now)
-        hold_back(tx, self._outbox, quiet)
-        clocks = facts.read_clocks(tx)
-        month = f"{now:%Y-%m}"
-        sources = [
-            facts_document.source_facts(
-                settings,
-                clocks.get(settings.name) or SourceClock(settings.name),
-                facts.read_use(tx, settings.name, month),
-            )
-            for settings in self._config.sources
-        ]
-        stored = alarm_states.load_open(tx)
-        open_alarms: dict[str, list[Alarm]] = defaultdict(list)
-        for alarm in stored.values():
-            open_alarms[alarm.key.subject].append(alarm)
-        states = {source["name"]: _state(source, clocks.get(source["name"]), now) for source in sources}
-        series = known_series.numbered(tx)
-        was_mended = mended.read(tx)
-        return _Scene(
-            tx=tx,
-            now=now,
-            series=series,
-            known=list(series.values()),
-            sources=sources,
-            states=states,
-            unread=frozenset(name for name in awaited if was_mended or states[name].freshness is Freshness.NEVER),
-            mended=was_mended,
-            open_alarms=open_alarms,
-            seen=alarm_states.subjects_read(tx),
-            newest=alarm_states.newest_periods(tx),
-            stored=stored,
-            silences=quiet,
-            progress=progress.load(tx),
-        )
-
-    def _budgets(self, scene: _Scene) -> tuple[Step, list[Json]]:
+    def _budgets(self, scene: Scene) -> tuple[Step, list[Json]]:
         step, documents = Step(), []
         self.put_off = False
-        watched = spread(self._config.budgets, scene.known, self._currencies, self._hears, self._bills)
+        watched = self._spread(scene.series)
         self._sums.prepare(watched, scene.series)
         self._outlook.prepare()
         for one in watched:
@@ -173,7 +109,15 @@ class Evaluator:
         step.extend(self._retired(scene, watched))
         return step, documents
 
-    def _budget(self, scene: _Scene, watched: WatchedBudget) -> tuple[Step, Json]:
+    def _spread(self, series: Mapping[int, Series]) -> Sequence[WatchedBudget]:
+        """Made anew when there are new series: `each` is one budget for each account seen."""
+        if series is not self._series:
+            known = series.values()
+            self._watched = spread(self._config.budgets, known, self._currencies, self._hears, self._bills)
+            self._series = series
+        return self._watched
+
+    def _budget(self, scene: Scene, watched: WatchedBudget) -> tuple[Step, Json]:
         """Its present period, and those that are over but not settled."""
         name = watched.budget.name
         calendar = watched.config.period
@@ -198,20 +142,20 @@ class Evaluator:
         told = self._foresight.newest(watched.config, scene.progress)
         return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told)
 
-    def _current(self, scene: _Scene, watched: WatchedBudget) -> Period:
+    def _current(self, scene: Scene, watched: WatchedBudget) -> Period:
         calendar = watched.config.period
         if not isinstance(calendar, Run):
             return period_of(calendar, scene.now)
         first = self._sums.first_day(scene.tx, watched) if calendar.by_charges else None
         return calendar.period(first, scene.now)
 
-    def _figures(self, scene: _Scene, watched: WatchedBudget, period: Period) -> Figures:
+    def _figures(self, scene: Scene, watched: WatchedBudget, period: Period) -> Figures:
         return figures(watched, self._sums.of(scene.tx, watched, period), scene.states)
 
     def _reading(
-        self, scene: _Scene, watched: WatchedBudget, period: Period, found: Figures, *, run: bool = False
+        self, scene: Scene, watched: WatchedBudget, period: Period, found: Figures, *, run: bool = False
     ) -> Reading:
-        result = reading(watched, period, found, scene.known, scene.states, scene.now)
+        result = reading(watched, period, found, scene.series.values(), scene.states, scene.now)
         spent = partial(self._outlook.spent_until, scene.tx, watched, result, found, scene.states)
         result = self._foresight.extend(result, watched.config, scene.progress, spent)
         if run:  # neither a forecast nor a burn rate: it ends when it ends
@@ -220,12 +164,10 @@ class Evaluator:
             return result
         return self._outlook.project(scene.tx, watched, result, found, scene.states)
 
-    def _advance(self, scene: _Scene, watched: WatchedBudget, period: Period, result: Reading) -> Step:
+    def _advance(self, scene: Scene, watched: WatchedBudget, period: Period, result: Reading) -> Step:
         name = watched.budget.name
-        previous = alarm_states.load(scene.tx, name, result.alarms_since)
-        scene.stored |= previous
         situation = Situation(
-            previous=previous,
+            previous=scene.alarms_of(watched.budget, result.alarms_since),
             now=scene.now,
             told=scene.told,
             first_sight=name not in scene.seen or scene.mended is not None,
@@ -234,11 +176,12 @@ class Evaluator:
         )
         return advance(watched.budget, result, situation)
 
-    def _retired(self, scene: _Scene, watched: Iterable[WatchedBudget]) -> Step:
+    def _retired(self, scene: Scene, watched: Iterable[WatchedBudget]) -> Step:
         """Alarms whose budget, threshold or kind of period is no longer in the config."""
         wanted = {
-            (one.budget.name, t.on, t.at.text, t.severity): judged_periods.alarms_since(one.config.period, scene.now)
+            (one.budget.name, t.on, t.at.text, t.severity): since
             for one in watched
+            for since in [judged_periods.alarms_since(one.config.period, scene.now)]
             for t in one.budget.thresholds
         }
         gone = []
@@ -250,7 +193,7 @@ class Evaluator:
                 gone.append(alarm)
         return retire(gone, scene.now, scene.told, scene.said)
 
-    def _faults(self, scene: _Scene, faults: Sequence[Fault]) -> Step:
+    def _faults(self, scene: Scene, faults: Sequence[Fault]) -> Step:
         previous = {a.key: a for alarms in scene.open_alarms.values() for a in alarms if a.key.period_start is None}
         return advance_faults({fault.key: fault for fault in faults}, previous, self._audience(scene.told), scene.now)
 
@@ -261,7 +204,7 @@ class Evaluator:
     def _hears(self, receiver: str, severity: Severity) -> bool:
         return self._admitted[receiver] <= severity.rank
 
-    def _document(self, scene: _Scene, budgets: list[Json], faults: Sequence[Fault], still: Iterable[Silence]) -> Json:
+    def _document(self, scene: Scene, budgets: list[Json], faults: Sequence[Fault], still: Iterable[Silence]) -> Json:
         since = alarm_states.load_open(scene.tx) if faults else {}
         owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
         return facts_document.document(
@@ -280,17 +223,6 @@ class Evaluator:
 def _rank(receiver: Any) -> int:
     severity = receiver.min_severity
     return 0 if severity is None else Severity(severity).rank
-
-
-def _state(source: Json, clock: SourceClock | None, now: datetime) -> SourceState:
-    as_of = source["data_as_of"]
-    return SourceState(
-        name=source["name"],
-        freshness=judge(source, now),
-        data_as_of=None if as_of is None else from_text(as_of),
-        missing=tuple(source["missing"]),
-        filled_since=None if clock is None else clock.filled_since,
-    )
 
 
 def _mending_faults(mended: Mended | None) -> list[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from alarms.model import OPEN_END, RUN_START, Period
@@ -91,13 +92,7 @@ def period_of(calendar: Calendar, instant: datetime) -> Period:
         return calendar.period_of(instant)
     if isinstance(calendar, Run):
         return calendar.period(None, instant)
-    day = instant.astimezone(UTC).date()
-    if calendar in _MONTHS:
-        months = _MONTHS[calendar]
-        first = day.replace(month=day.month - (day.month - 1) % months, day=1)
-        return Period(midnight(first), midnight(months_later(first, months)))
-    start = midnight(day - timedelta(days=day.weekday() if calendar is PeriodKind.WEEK else 0))
-    return Period(start, start + timedelta(days=_DAYS[calendar]))
+    return _around(calendar, instant.astimezone(UTC).date())
 
 
 def repeats(calendar: Calendar) -> bool:
@@ -112,3 +107,13 @@ def shortest(calendar: Calendar) -> timedelta:
     if isinstance(calendar, Run):
         return OPEN_END - RUN_START if calendar.start is None or calendar.end is None else calendar.end - calendar.start
     return calendar.end - calendar.start if isinstance(calendar, Period) else _SHORTEST[calendar]
+
+
+@lru_cache(maxsize=64)  # a thousand budgets ask for the same few
+def _around(kind: PeriodKind, day: date) -> Period:
+    if kind in _MONTHS:
+        months = _MONTHS[kind]
+        first = day.replace(month=day.month - (day.month - 1) % months, day=1)
+        return Period(midnight(first), midnight(months_later(first, months)))
+    start = midnight(day - timedelta(days=day.weekday() if kind is PeriodKind.WEEK else 0))
+    return Period(start, start + timedelta(days=_DAYS[kind]))
