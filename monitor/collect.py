@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 SILENCE_LIMIT_S = 90.0
 # So long the first look at a budget waits for all the sources that feed it; then it is judged by those that answered.
 PATIENCE_S = 2.0
+# So many answers that wait are judged together: a thousand budgets are not held against each of forty accounts, and yet
+# the first does not wait for the last.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Fetched:
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
     `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
     it was not good enough for the ledger; then the source is asked for nothing more this turn. `flight`: of which call.
+    `followed`: another answer is there already, and comes next.
     """
 
     source: str
@@ -41,6 +46,7 @@ class Fetched:
     taken: threading.Event = field(default_factory=threading.Event)
     refused: threading.Event = field(default_factory=threading.Event)
     flight: int = 0
+    followed: bool = False
 
     @property
     def halfway(self) -> bool:
@@ -114,7 +120,7 @@ class Collector:
             give_up_at = self._flights[name].heard_at + self._silence_limit_s
             wake_at = min(give_up_at, impatient_at, over_at)
             try:
-                fetched = self._results.get(timeout=max(0.0, wake_at - time.monotonic()))
+                first = self._results.get(timeout=max(0.0, wake_at - time.monotonic()))
             except queue.Empty:
                 if wake_at == over_at:
                     return
@@ -125,9 +131,20 @@ class Collector:
                     self._flights[name].given_up = True
                     yield Fetched(name, error=UnreachableError(f"gave no answer within {self._silence_limit_s:.0f} s"))
                 continue
-            if fetched is not None and self._is_awaited(fetched):
-                yield fetched
+            arrived = self._arrived(first)
+            for place, fetched in enumerate(arrived, start=1):
+                yield replace(fetched, followed=place < len(arrived))
                 self._settle(fetched)
+                if self._stopped.is_set():
+                    return
+
+    def _arrived(self, first: Fetched | None) -> list[Fetched]:
+        """It and a few more that are there already, without those that were given up on."""
+        found = [first]
+        with contextlib.suppress(queue.Empty):
+            while len(found) < _AT_ONCE:
+                found.append(self._results.get_nowait())
+        return [fetched for fetched in found if fetched is not None and self._is_awaited(fetched)]
 
     def _is_awaited(self, fetched: Fetched) -> bool:
         """Whether it is not from a call that was given up on."""

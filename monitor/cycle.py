@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from alarms.errors import AccessError, OutsideError, TemporaryError, UnreachableError
 from alarms.faults import Fault
+from monitor.attempts import after_failure, is_due, was_read
 from monitor.collect import Collector, Fetched
 from monitor.config.model import Config
 from monitor.errors import BadDataError
@@ -33,10 +33,6 @@ __all__ = ["Cycle", "Faults", "SourceReport", "TurnReport"]
 
 log = logging.getLogger(__name__)
 
-# A failing source is tried again after a poll, then two, then four, but never less often than this, or than so many
-# times until its next read would have been.
-_LONGEST_BACKOFF = timedelta(minutes=15)
-_TRIES_BETWEEN = 6
 # What a source lacks while a window comes in parts: until the last its figures are at least what they say.
 _REST = "the rest of a long read"
 # A year's messages and a bit, so that this November can be held against the last.
@@ -70,6 +66,8 @@ class Cycle:
         self._collector = Collector()
         self._evaluator = Evaluator(config, outbox)
         self._patient = True
+        # Something is booked that no budget was held against yet: more answers were there already.
+        self._unjudged = False
 
     def stop(self) -> None:
         """Let a running turn end without waiting for sources; from another thread."""
@@ -119,7 +117,7 @@ class Cycle:
             clocks = facts.read_clocks(tx)
             for name, source in self._sources.items():
                 clock = clocks.get(name) or SourceClock(name)
-                if everything or _is_due(clock, now):
+                if everything or is_due(clock, now):
                     windows = source.windows(now, meters.read(tx, name), clock.filled_since)
                     work[source] = [one for one in windows if clock.lacks(one.period.start, one.period.end)]
         return work
@@ -151,6 +149,7 @@ class Cycle:
         nothing may be concluded yet.
         """
         seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
+        judge = whole and not fetched.followed and (fetched.running or self._unjudged)
 
         def book(tx: sqlite3.Connection) -> tuple[SourceClock, SourceClock]:
             clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
@@ -158,7 +157,7 @@ class Cycle:
             facts.write_clock(tx, moved_on)
             if not awaited:
                 self._finish(tx, report, now, faults)
-            elif fetched.running and whole:
+            elif judge:
                 self._evaluate(tx, report, now, faults, awaited)
             return clock, moved_on
 
@@ -170,6 +169,7 @@ class Cycle:
             fetched.refused.set()
             failed = replace(fetched, batch=None, error=error)
             return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
+        self._unjudged = bool(awaited) and not judge and (fetched.running or self._unjudged)
         _log_change(clock, moved_on)
         if fetched.batch is not None:
             seen.charges += len(fetched.batch.charges)
@@ -188,7 +188,7 @@ class Cycle:
         clock = replace(clock, first_attempt=clock.first_attempt or now)
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
-            return _after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
+            return after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")
         if not fetched.running and batch.rest is None and window.part is None:
@@ -229,7 +229,7 @@ class Cycle:
         facts.write_turn(tx, now)
         self._evaluate(tx, report, now, faults)
         clocks, late = facts.read_clocks(tx), self._collector.awaited
-        report.unread = tuple(name for name in self._sources if not _was_read(clocks.get(name), now, late))
+        report.unread = tuple(name for name in self._sources if not was_read(clocks.get(name), now, late))
         if not report.unread:
             mended.forget(tx)
 
@@ -259,41 +259,9 @@ def _as_a_whole(batch: Batch, window: Window) -> Batch:
     return batch if not batch.replaces or batch.missing else replace(batch, whole=window.period)
 
 
-def _is_due(clock: SourceClock, now: datetime) -> bool:
-    # An attempt in the future was made by a clock that was wrong; what it planned counts for nothing.
-    from_the_future = clock.last_attempt is not None and clock.last_attempt > now
-    return clock.next_attempt_at is None or clock.next_attempt_at <= now or from_the_future
-
-
-def _was_read(clock: SourceClock | None, now: datetime, late: Collection[str]) -> bool:
-    if clock is None or clock.last_poll is None or clock.error is not None or clock.missing:
-        return False
-    return clock.name not in late or not _is_due(clock, now)
-
-
 def _log_change(before: SourceClock, after: SourceClock) -> None:
     """A failure and its end are news; every retry in between is not."""
     if after.failures == 1:
         log.warning("A source failed. source=%s error=%s", after.name, after.error)
     elif before.failures and not after.failures:
         log.info("A source is read again. source=%s failures=%d", after.name, before.failures)
-
-
-def _after_failure(
-    clock: SourceClock, error: OutsideError | None, settings: SourceDefaults, poll: timedelta, now: datetime
-) -> SourceClock:
-    failures = clock.failures + 1
-    # What is read seldom costs money or is published seldom: it is not tried every quarter of an hour either.
-    longest = max(_LONGEST_BACKOFF, poll, settings.every / _TRIES_BETWEEN)
-    wait = min(poll * 2 ** min(failures - 1, 10), longest)
-    asked = error.retry_after if isinstance(error, TemporaryError) else None
-    return replace(
-        clock,
-        last_attempt=now,
-        failures=failures,
-        unreachable=clock.unreachable + 1 if isinstance(error, UnreachableError) else 0,
-        next_attempt_at=now + max(wait, asked or timedelta(0)),
-        # Once locked out, only a read that works shows that we are let in again.
-        access=clock.access and not isinstance(error, AccessError),
-        error=str(error),
-    )

@@ -126,6 +126,20 @@ def test_what_is_not_there_in_time_comes_with_the_next_call_and_is_not_asked_for
     assert collector.awaited == set()
 
 
+def test_what_is_there_already_is_said_to_follow_but_no_more_than_a_few_at_once() -> None:
+    sources = [Source(f"s{number}", lambda: BATCH) for number in range(20)]
+    followed = []
+    for fetched in Collector().collect(dict.fromkeys(sources, (WINDOW,))):
+        for thread in threading.enumerate():
+            if thread.name.startswith("source s"):
+                thread.join(30)
+        followed.append(fetched.followed)
+    assert len(followed) == 20
+    assert not followed[-1]
+    longest = max(map(len, "".join("f" if one else "." for one in followed).split(".")))
+    assert longest == 7, followed
+
+
 def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure() -> None:
     results = collect(Collector(), Source("fine", lambda: BATCH), windows=3)
     assert [(fetched.running, fetched.last) for fetched in results] == [(True, False), (False, False), (False, True)]

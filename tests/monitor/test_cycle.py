@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from alarms.errors import AccessError, OutsideError, TemporaryError
 from alarms.model import Kind, Limit, Period, Reason, Receipt, Severity, Threshold
+from monitor.attempts import after_failure
 from monitor.clock import to_text
 from monitor.collect import Collector
 from monitor.config.model import BudgetConfig, Config, MonitorSection
-from monitor.cycle import Cycle, TurnReport, _after_failure
+from monitor.cycle import Cycle, TurnReport
 from monitor.errors import BadDataError
 from monitor.model import Batch, Charge, Scope, Series, Window
 from monitor.period import PeriodKind, month_of, months_before
@@ -186,6 +187,38 @@ def test_a_new_source_that_hangs_holds_up_the_first_look_at_a_budget_for_a_momen
     assert seen == [(Kind.FIRING, "80%", Reason.ALREADY_OVER), (Kind.FIRING, "100%", Reason.CROSSED)]
 
 
+def test_answers_that_are_there_already_are_judged_together_and_wait_for_no_other(world: World) -> None:
+    """Of twelve accounts eleven answer while the first is booked; the twelfth hangs until everybody was heard of."""
+    hanging = SlowSource("hanging", "10")
+    quick = [FakeSource(f"account-{number}", f"{900 + number}") for number in range(11)]
+    world.sources = [*quick, hanging]
+    world.budgets = [budget(one.name, scope=Scope(source=(one.name,))) for one in world.sources]
+    cycle = world.cycle()
+    judged: list[set[str]] = []
+    evaluate = cycle._evaluator.evaluate
+
+    def watch(tx: Any, *rest: Any, **named: Any) -> Any:
+        judged.append({name for name, clock in facts.read_clocks(tx).items() if clock.last_poll})
+        return evaluate(tx, *rest, **named)
+
+    def changed() -> None:
+        others_answered()
+        if judged and len(judged[-1]) == len(quick):
+            hanging.may.set()
+
+    def others_answered() -> None:
+        for thread in threading.enumerate():
+            if thread.name.startswith("source account-"):
+                thread.join(30)
+
+    cycle._evaluator.evaluate = watch  # type: ignore[method-assign] - to see what each evaluation knows
+    cycle._changed = changed
+    cycle.turn(world.now)
+    assert [len(known) for known in judged][-2:] == [11, 12]
+    assert len(judged) <= 5, "not once for each of twelve"
+    assert len(world.messages()) == 11
+
+
 def test_a_source_that_hangs_does_not_hold_up_the_next_turn_and_is_heard_later(world: World) -> None:
     slow, aws = SlowSource("azure", "300"), FakeSource("aws", "10")
     world.sources = [aws, slow]
@@ -304,7 +337,7 @@ def test_what_is_read_four_times_a_day_is_tried_again_within_the_hour_and_not_ev
     clock, now, waits = SourceClock("slow"), START, []
     settings = SourceSettings("slow", every=6 * HOUR)
     for _ in range(6):
-        clock = _after_failure(clock, BadDataError("half an answer"), settings, timedelta(minutes=5), now)
+        clock = after_failure(clock, BadDataError("half an answer"), settings, timedelta(minutes=5), now)
         assert clock.next_attempt_at is not None
         waits.append((clock.next_attempt_at - now) // timedelta(minutes=1))
         now = clock.next_attempt_at
