@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,9 @@ from monitor.period import Calendar, Run
 from monitor.ports import SourceDefaults
 from monitor.status.words import one_line
 
+# Of the last column, beside names of whatever length.
+_NARROWEST = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -33,8 +38,11 @@ class Probe:
     detail: str
 
 
-def run(path: Path, *, live: bool, as_json: bool, out: TextIO) -> int:
-    """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78."""
+def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.maxsize) -> int:
+    """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78.
+
+    `width`: where the lines of tables are broken.
+    """
     try:
         config = load(path)
         config = replace(config, warnings=(*config.warnings, *read_prices(path)[1]))
@@ -42,7 +50,7 @@ def run(path: Path, *, live: bool, as_json: bool, out: TextIO) -> int:
         out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
         return ExitCode.CONFIG
     probes = [_probe(settings) for settings in config.sources] if live else []
-    out.write(_success_json(config, probes) if as_json else _success_text(config, probes))
+    out.write(_success_json(config, probes) if as_json else _success_text(config, probes, width))
     return ExitCode.OK if all(probe.ok for probe in probes) else ExitCode.CONFIG
 
 
@@ -58,22 +66,19 @@ def _failure_text(problems: Sequence[Problem]) -> str:
     return "".join(f"{problem}\n" for problem in problems) + f"{count}; nothing was changed.\n"
 
 
-def _success_text(config: Config, probes: Sequence[Probe]) -> str:
+def _success_text(config: Config, probes: Sequence[Probe], width: int) -> str:
     lines = [f"{problem} (warning)" for problem in config.warnings]
     lines += [f"{config.path}: no problems.", ""]
-    lines += _table(_rows(config))
+    lines += _table(_rows(config), width)
     if probes:
-        lines += ["", *_table([("live", "result", ""), *_probe_rows(probes)])]
+        lines += ["", *_table([("live", "result", ""), *_probe_rows(probes)], width)]
     return "\n".join(lines) + "\n"
 
 
-def _rows(config: Config) -> list[tuple[str, ...]]:
+def _rows(config: Config) -> list[tuple[str, str, str]]:
     return [
         ("what", "name", "how"),
-        *(
-            ("source", one.name, f"{one.type}, {one.currency}, every {short_duration(one.every)}")
-            for one in config.sources
-        ),
+        *(("source", one.name, _source(one)) for one in config.sources),
         *(("receiver", one.name, one.type) for one in config.receivers),
         *(
             (
@@ -116,14 +121,21 @@ def _threshold(threshold: Threshold) -> str:
     return f"{threshold.severity} at {limit_text(threshold.on, threshold.at.text)}{windows}"
 
 
-def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, ...]]:
+def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, str, str]]:
     # What a source answers is somebody else's text.
     return [(probe.source, "ok" if probe.ok else "FAILED", one_line(probe.detail)) for probe in probes]
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _table(rows: Sequence[tuple[str, str, str]], width: int) -> list[str]:
+    """Two columns as wide as they must be, and the third broken where the line ends."""
+    first, second = (max(len(row[place]) for row in rows) for place in (0, 1))
+    lines = []
+    for what, name, how in rows:
+        head = f"{what:<{first}}  {name:<{second}}  "
+        room = max(_NARROWEST, width - len(head))
+        parts = textwrap.wrap(how, room, break_on_hyphens=False, break_long_words=False) or [""]
+        lines += [(head if place == 0 else " " * len(head)) + part for place, part in enumerate(parts)]
+    return [line.rstrip() for line in lines]
 
 
 def _failure_json(path: Path, problems: Iterable[Problem]) -> str:

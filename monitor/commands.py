@@ -95,9 +95,10 @@ def check_config(options: argparse.Namespace) -> int:
     from io import StringIO
 
     from monitor.check_config import run as check
+    from monitor.output import width
 
     out = StringIO()
-    code = check(_config_path(options), live=options.live, as_json=options.json, out=out)
+    code = check(_config_path(options), live=options.live, as_json=options.json, out=out, width=width())
     _say(out.getvalue().rstrip("\n"))
     return code
 

@@ -16,3 +16,12 @@ def say(text: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         raise OutputError(f"stdout could not be written: {error.strerror}") from error
+
+
+def width() -> int:
+    """Columns of the terminal that stdout is; in a file or a pipe no line is broken, so that it can be searched."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return sys.maxsize
+    import shutil
+
+    return shutil.get_terminal_size().columns

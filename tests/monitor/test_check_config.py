@@ -66,6 +66,16 @@ def test_a_good_config_is_summed_up(shipped):
     )
 
 
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(shipped):
+    _, whole = checked(shipped)
+    for width in (60, 80, 100):
+        out = io.StringIO()
+        check_config.run(shipped, live=False, as_json=False, out=out, width=width)
+        table = out.getvalue().split("\n\n")[1].splitlines()
+        assert max(map(len, table)) <= width
+        assert out.getvalue().split() == whole.split()
+
+
 def test_a_bad_one_is_told_with_every_problem(tmp_path):
     path = written(tmp_path, "[monitor]\npol = 1\n[[inventory]]\n[[sources]]\n")
     code, text = checked(path)
