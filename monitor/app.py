@@ -64,7 +64,7 @@ class App:
         self._control: control.Server | None = None
         # What is wrong with the monitor beside what it sees itself, as of the last turn.
         self._noted: tuple[Fault, ...] = ()
-        self._wire(config)
+        self._wire_with(config, build_sources(config), build_notifiers(config, clock))
 
     def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
         """Do one turn, leave `status.json` behind; nothing once it is stopping. Raises StoreError.
@@ -95,6 +95,10 @@ class App:
     def look_at_natives(self, *, now: bool = False) -> None:
         """Look at the twins inside the clouds if that is due, or now; what hangs there holds up this thread only."""
         self._natives.look(now=now)
+
+    def look_at_natives_aside(self) -> None:
+        """Look at them if that is due, in a thread that nobody waits for."""
+        self._natives.look_aside()
 
     def keep_appointments(self) -> None:
         """What has its own time and need not wait for the next turn; while one runs it does that itself."""
@@ -199,6 +203,7 @@ class App:
             self._control.stop()
         self._disk.stop()
         self._cycle.stop()
+        self._natives.stop()
         self._dispatcher.stop(limit)
         with self._one_at_a_time:
             if wall is not None:
@@ -236,9 +241,6 @@ class App:
             http.get(self.config.monitor.heartbeat_url.resolve().reveal(), deadline_s=_HEARTBEAT_S, allow_private=True)
         except OutsideError as error:
             log.warning("The heartbeat did not get through. error=%s", error)
-
-    def _wire(self, config: Config) -> None:
-        self._wire_with(config, build_sources(config), build_notifiers(config, self._clock))
 
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config

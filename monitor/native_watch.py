@@ -50,6 +50,19 @@ class NativeWatch:
         self._seen: tuple[str, ...] = ()
         self._defect: str | None = None
         self._looking = threading.Lock()
+        self._stopped = threading.Event()
+        self._recording = threading.Lock()
+
+    def look_aside(self) -> None:
+        """Look if that is due, in a thread of its own if none is at it: no scheduler waits for it, and no exit."""
+        if not self._looking.locked():
+            threading.Thread(target=self.look, name="natives", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no change any more and store nothing: another config holds, or the store will be closed."""
+        self._stopped.set()
+        with self._recording:
+            pass  # what is being stored has a whole store until it is done
 
     def look(self, *, now: bool = False) -> None:
         """Look at every account with twins, if an interval has passed since the last look, or `now`."""
@@ -80,6 +93,8 @@ class NativeWatch:
         return found
 
     def _look(self, *, at_once: bool) -> None:
+        if self._stopped.is_set():
+            return
         with self._store.read() as connection:
             rows = {row.key: row for row in natives.read(connection)}
             if not self._natives.any and not rows:
@@ -94,8 +109,10 @@ class NativeWatch:
         every_s = self._config.monitor.native_every.total_seconds()
         self._due_at = self._clock.monotonic() + (_AGAIN_S if survey.unread else every_s)
         self._seen = names
-        self._store.persist(lambda: self._record(survey, failures))
-        self._changed()
+        with self._recording:
+            if not self._stopped.is_set():
+                self._store.persist(lambda: self._record(survey, failures))
+                self._changed()
 
     def _mend(
         self, survey: Survey, watched: Sequence[WatchedBudget], rows: Iterable[NativeRow]
@@ -106,11 +123,13 @@ class NativeWatch:
             wanted = [change for change in account.changes if _is_ours_to_do(change, account, rows)]
             if not wanted:
                 continue
-            outcomes = carry_out_within(account.native, wanted)
-            for outcome in outcomes:
+            for change in wanted:
+                if self._stopped.is_set():
+                    return failures
+                (outcome,) = carry_out_within(account.native, [change])
                 _log(account, outcome)
                 if outcome.error is not None:
-                    failures[outcome.change.twin.budget, account.cloud, account.place] = outcome.error
+                    failures[change.twin.budget, account.cloud, account.place] = outcome.error
             try:
                 survey.accounts[number] = self._natives.look_again(account, watched)
             except OutsideError as error:
