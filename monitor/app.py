@@ -223,6 +223,7 @@ class App:
         with self._one_at_a_time:
             self._dispatcher.stop(timedelta(seconds=30))
             self._outbox.recover()
+            self._natives.stop()
             self._wire_with(config, sources, notifiers)
             self._dispatcher.start()
 

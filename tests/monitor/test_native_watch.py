@@ -301,6 +301,25 @@ def test_one_look_at_a_time_runs_aside(world: World, monkeypatch: pytest.MonkeyP
     assert not begun.acquire(blocking=False)
 
 
+def test_after_a_reload_the_old_look_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    app = App(world.config, world.store, world.clock)
+    app.start()
+    world.configure(BUDGET.format(name="training", more=""))
+    real = AwsNative.owned
+
+    def reloaded_meanwhile(native: AwsNative) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(AwsNative, "owned", real)
+            app.replace(world.config)
+            return real(native)
+
+    monkeypatch.setattr(AwsNative, "owned", reloaded_meanwhile)
+    app.look_at_natives(now=True)
+    app.stop(timedelta(seconds=1))
+    assert (alarms(), moto_budgets.budgets_of(ACCOUNT)) == ({}, {})
+
+
 def test_it_looks_when_it_is_due_and_sooner_after_a_failure_or_a_new_budget(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
