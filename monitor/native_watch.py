@@ -64,12 +64,13 @@ class NativeWatch:
         with self._recording:
             pass  # what is being stored has a whole store until it is done
 
-    def look(self, *, now: bool = False) -> None:
-        """Look at every account with twins, if an interval has passed since the last look, or `now`."""
+    def look(self, *, now: bool = False) -> bool:
+        """Look at every account with twins, if an interval has passed since the last look, or `now`; whether it did."""
         if not self._looking.acquire(blocking=False):
-            return
+            return False
+        looked = True
         try:
-            self._look(at_once=now)
+            looked = self._look(at_once=now)
         except StoreError as error:
             log.warning("How the native alarms stand could not be stored. error=%s", error)
         except Exception as error:  # a defect here must not end a daemon that watches; it is told like any fault
@@ -79,6 +80,7 @@ class NativeWatch:
             self._defect = None
         finally:
             self._looking.release()
+        return looked
 
     def faults(self) -> list[Fault]:
         """Twins that are not as they should be, or could not be seen, as of the last look."""
@@ -92,18 +94,18 @@ class NativeWatch:
             )
         return found
 
-    def _look(self, *, at_once: bool) -> None:
+    def _look(self, *, at_once: bool) -> bool:
         if self._stopped.is_set():
-            return
+            return False
         with self._store.read() as connection:
             rows = {row.key: row for row in natives.read(connection)}
             if not self._natives.any and not rows:
-                return
+                return False
             known = list(known_series.numbered(connection).values())
         watched = self._natives.wanted(known)
         names = tuple(one.budget.name for one in watched)
         if not at_once and names == self._seen and self._clock.monotonic() < self._due_at:
-            return
+            return False
         survey = self._natives.survey(watched, clouds={row.cloud for row in rows.values()})
         failures = self._mend(survey, watched, rows.values())
         every_s = self._config.monitor.native_every.total_seconds()
@@ -113,12 +115,13 @@ class NativeWatch:
             if not self._stopped.is_set():
                 self._store.persist(lambda: self._record(survey, failures))
                 self._changed()
+        return True
 
     def _mend(
         self, survey: Survey, watched: Sequence[WatchedBudget], rows: Iterable[NativeRow]
     ) -> dict[tuple[str, str, str], OutsideError]:
         """Make managed twins as they should be; why that failed, by budget, cloud and place."""
-        failures = {}
+        failures: dict[tuple[str, str, str], OutsideError] = {}
         for number, account in enumerate(survey.accounts):
             wanted = [change for change in account.changes if _is_ours_to_do(change, account, rows)]
             if not wanted:

@@ -228,6 +228,29 @@ def test_a_cloud_that_hangs_does_not_hold_up_the_end(native: Stage, daemon: Daem
         assert process.wait(30) == 0
 
 
+def test_once_tells_its_alarms_before_it_looks_at_twins(native: Stage, daemon: Daemons) -> None:
+    this_month("900", native)
+    with dripping() as (address, asked):
+        native.environment["AWS_ENDPOINT_URL_BUDGETS"] = address
+        process = native.start("once")
+        daemon.append(process)
+        until(lambda: native.slack.messages and native.mail.mails, "the alarm is told all the same")
+        until(asked.is_set, "the look hangs")
+        assert process.poll() is None
+
+
+def test_once_tells_in_the_same_run_what_its_look_has_found(native: Stage) -> None:
+    native.aws.publish_charge(datetime(2026, 11, 2, tzinfo=UTC), "10")
+    found = native.once("2026-11-02T06:00:00Z")
+    assert [(one["subject"], one["from"], one["to"]) for one in found["health"]] == [
+        ("native aws 123456789012 training", "OK", "FIRING")
+    ]
+    assert [one["state"] for one in found["notifications"]] == ["SENT"] * 3
+    assert native.run("alarms", "apply").returncode == 0
+    found = native.once("2026-11-02T07:00:00Z")
+    assert [(one["from"], one["to"]) for one in found["health"]] == [("FIRING", "OK")]
+
+
 def flat(text: str) -> str:
     """However its lines were broken."""
     return " ".join(text.split())
