@@ -24,32 +24,37 @@ class Budgets:
 
     def __init__(self, apis: Apis, prefix: str, account: str) -> None:
         self.names: dict[str, str] = {}
+        # Of each twin that was seen its resource and the name that made it ours: another may come to be called like it.
+        self._seen: dict[str, tuple[str, str]] = {}
         self._apis = apis
         self._prefix = prefix
         self._account = account
 
     def owned(self) -> Owned:
         """Those whose name is one that only we give. What somebody else has called like us is nobody's business."""
-        return Owned(tuple(self._twin(name, budget) for name, budget in self._ours().items()))
+        ours = self._ours()
+        self._seen = {name: (budget.name, budget.display_name) for name, budget in ours.items()}
+        return Owned(tuple(self._twin(name, budget) for name, budget in ours.items()))
 
     def create(self, twin: Twin) -> None:
         """Make it. Google would make a second one of the same name. Never sent twice: an answer may be lost."""
         if twin.name in self._ours():
             raise PermanentError(f"a budget {twin.name} has come to be there meanwhile: look at the plan again")
-        self._change("the making of a budget", "create", parent=self._parent, budget=self._message(twin))
+        made = self._change("the making of a budget", "create", parent=self._parent, budget=self._message(twin))
+        self._seen[twin.name] = (made.name, twin.name)
 
     def update(self, wanted: Twin) -> None:
         """All of it in one call, unless somebody changes it in between."""
-        there = self._ours().get(wanted.name)
+        there = self._still_ours(wanted)
         if there is None:
-            raise TemporaryError(f"the budget {wanted.name} is not there any more")
+            raise TemporaryError(f"the budget {wanted.name} is not there any more: look at the plan again")
         message = self._message(wanted)
         message.name, message.etag = there.name, there.etag
         self._change("the change of a budget", "update", budget=message, update_mask={"paths": _PARTS})
 
     def delete(self, twin: Twin) -> None:
-        """Remove it."""
-        there = self._ours().get(twin.name)
+        """Remove it; that it is not there is no error."""
+        there = self._still_ours(twin)
         if there is None:
             return
         try:
@@ -61,6 +66,16 @@ class Budgets:
     def there(self, twin: Twin) -> bool:
         """Whether it is."""
         return twin.name in self._ours()
+
+    def _still_ours(self, twin: Twin) -> Any:
+        """The one that was seen, None if it is gone. Raises OutsideError if somebody has made it theirs meanwhile."""
+        if twin.name not in self._seen:
+            return self._ours().get(twin.name)
+        resource, shown = self._seen[twin.name]
+        there = next((budget for budget in self._all() if budget.name == resource), None)
+        if there is not None and there.display_name != shown:
+            raise TemporaryError(f"the budget {twin.name} is not ours any more: look at the plan again")
+        return there
 
     @property
     def _parent(self) -> str:
@@ -99,10 +114,10 @@ class Budgets:
 
         return Budget.from_json(forms.text_of(twin))
 
-    def _change(self, what: str, operation: str, **arguments: Any) -> None:
+    def _change(self, what: str, operation: str, **arguments: Any) -> Any:
         method = getattr(self._apis.budgets, f"{operation}_budget")
         try:
-            call(self._doing(what, operation), partial(method, **arguments), again=operation != "create")
+            return call(self._doing(what, operation), partial(method, **arguments), again=operation != "create")
         except OutsideError as error:
             status = _status(error)
             if status == _CONFLICT:

@@ -473,6 +473,38 @@ def test_a_second_budget_of_the_same_name_is_left_over(world: World, applied: Gc
     assert drift(applied) == {}
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_many_with_one_name_that_are_left_over_all_are_removed(world: World, applied: GcpNative, step: int) -> None:
+    (kept,) = world.budgets.budgets
+    world.budgets.plant({**kept, "name": ""})
+    world.budgets.plant({**kept, "name": ""})
+    found = compare((), applied.owned())
+    assert [change.op for change in found] == [Op.DELETE] * 3
+    assert [one.error for one in carry_out(applied, found[::step])] == [None] * 3
+    assert world.budgets.budgets == []
+
+
+def test_what_was_made_can_be_removed_without_another_look(world: World, applied: GcpNative) -> None:
+    (old,) = applied.owned().twins
+    applied.delete(old)
+    applied.create(old)
+    applied.delete(old)
+    assert world.budgets.budgets == []
+
+
+def test_a_change_is_of_the_budget_that_was_seen(world: World, applied: GcpNative) -> None:
+    """Of two with one name the other one takes the place of the first when that is gone."""
+    (kept,) = world.budgets.budgets
+    world.budgets.plant({**kept, "name": ""})
+    changed = applied.design(replace(WANTED, amount=Decimal(7)), ACCOUNT).twins
+    update = next(one for one in compare(changed, applied.owned()) if one.op is Op.UPDATE)
+    first, other = world.budgets.budgets
+    del world.budgets._budgets[first["name"]]
+    (done,) = carry_out(applied, [update])
+    assert "is not there any more" in str(done.error)
+    assert world.budgets.budgets == [other]
+
+
 def test_a_budget_of_one_of_many_projects_keeps_the_name_that_they_share(world: World, native: GcpNative) -> None:
     wanted = [replace(WANTED, budget=f"training/{'p' * 30}-{number}") for number in range(2)]
     apply(native, *wanted)
