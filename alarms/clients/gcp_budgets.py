@@ -8,13 +8,11 @@ from typing import Any
 
 from alarms.clients import gcp_twins as forms
 from alarms.clients.gcp import status_of, translated
-from alarms.clients.gcp_calls import Apis, call
+from alarms.clients.gcp_calls import Apis, call, items
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from alarms.twins import Owned, Twin
 
 _PAGE = 500
-# Many more than an account can have.
-_MOST = 50_000
 _PARTS = ["display_name", "budget_filter", "amount", "threshold_rules", "notifications_rule"]
 _GONE, _CONFLICT, _REFUSED = 404, 409, 400
 
@@ -24,7 +22,8 @@ class Budgets:
 
     def __init__(self, apis: Apis, prefix: str, account: str) -> None:
         self.names: dict[str, str] = {}
-        # Of each twin that was seen its resource and the name that made it ours: another may come to be called like it.
+        # Of each twin that was seen or made: its resource, and the name that makes it ours. Names are not unique, so
+        # another budget may come to be called like it.
         self._seen: dict[str, tuple[str, str]] = {}
         self._apis = apis
         self._prefix = prefix
@@ -64,14 +63,12 @@ class Budgets:
                 raise
 
     def there(self, twin: Twin) -> bool:
-        """Whether it is."""
-        return twin.name in self._ours()
+        """Whether it is, and still ours."""
+        return self._still_ours(twin) is not None
 
     def _still_ours(self, twin: Twin) -> Any:
         """The one that was seen, None if it is gone. Raises OutsideError if somebody has made it theirs meanwhile."""
-        if twin.name not in self._seen:
-            return self._ours().get(twin.name)
-        resource, shown = self._seen[twin.name]
+        resource, shown = self._seen.get(twin.name, ("", ""))
         there = next((budget for budget in self._all() if budget.name == resource), None)
         if there is not None and there.display_name != shown:
             raise TemporaryError(f"the budget {twin.name} is not ours any more: look at the plan again")
@@ -95,12 +92,7 @@ class Budgets:
     def _all(self) -> Iterator[Any]:
         doing = self._doing("the question for budgets", "list")
         asked = {"parent": self._parent, "page_size": _PAGE}
-        pager = call(doing, partial(self._apis.budgets.list_budgets, request=asked))
-        with translated(doing):
-            for number, budget in enumerate(pager):
-                if number == _MOST:
-                    raise PermanentError("Cloud Billing answered with budgets without end")
-                yield budget
+        return items(doing, "budgets", partial(self._apis.budgets.list_budgets, request=asked))
 
     def _twin(self, name: str, budget: Any) -> Twin:
         with translated(self._doing("the question for budgets", "list")):

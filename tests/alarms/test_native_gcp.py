@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from pydantic import ValidationError
 
 from alarms.clients import gcp_calls
 from alarms.clients import gcp_twins as forms
+from alarms.clients.gcp_names import Names
 from alarms.errors import AccessError, BadDataError, MissingExtraError, PermanentError, TemporaryError, UnreachableError
 from alarms.model import Limit, Period, Severity, Threshold
 from alarms.native import gcp
@@ -99,6 +102,7 @@ def world(place: World) -> Iterator[World]:
     place.cloud.always = None
     place.budgets.changed = lambda: None
     place.budgets.listed = lambda answer: answer
+    place.topics.next_page = ""
     place.topics.publishers = Topics(GCP_TOPIC).publishers
     place.topics.subscriptions = ["projects/bill-proj/subscriptions/pager"]
 
@@ -710,6 +714,33 @@ def test_a_damaged_page_is_an_error_of_the_outside(world: World, native: GcpNati
     world.budgets.listed = lambda _: damage
     with pytest.raises(BadDataError, match="was not Cloud Billing budgets, or its answer is damaged"):
         native.owned()
+
+
+@pytest.mark.parametrize("tokens", [itertools.repeat("1"), map(str, itertools.count(1))], ids=["same", "new"])
+def test_empty_pages_without_end_are_an_error(
+    world: World, native: GcpNative, monkeypatch: pytest.MonkeyPatch, tokens: Iterator[str]
+) -> None:
+    monkeypatch.setattr(gcp_calls, "MOST_PAGES", 5)
+    world.budgets.listed = lambda _: {"budgets": [], "nextPageToken": next(tokens)}
+    with pytest.raises(PermanentError, match=r"Cloud Billing budgets answered .* with pages without end"):
+        native.owned()
+    assert len(world.cloud.calls) <= 6
+
+
+def test_names_of_services_without_end_are_an_error(world: World) -> None:
+    page = json.dumps({"services": [], "nextPageToken": "again"}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(page)
+    with FaultServer(fault_server.answer(head + page)) as server:
+        names = Names(gcp_calls.Apis(f"http://127.0.0.1:{server.port}", "bill-proj"))
+        with pytest.raises(PermanentError, match=r"Cloud Billing answered .* with pages without end"):
+            names.service("Compute Engine")
+
+
+def test_subscriptions_without_end_fail_the_drill(world: World, applied: GcpNative) -> None:
+    world.topics.subscriptions, world.topics.next_page = [], "again"
+    (step,) = (one for one in applied.drill(applied.owned().twins) if one.what.startswith("topic"))
+    assert step.ok is False
+    assert "Pub/Sub answered the question for subscriptions with pages without end" in step.detail
 
 
 def test_the_key_file_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> None:
