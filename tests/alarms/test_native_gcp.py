@@ -729,7 +729,7 @@ def test_empty_pages_without_end_are_an_error(
 
 def test_names_of_services_without_end_are_an_error(world: World) -> None:
     page = json.dumps({"services": [], "nextPageToken": "again"}).encode()
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(page)
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
     with FaultServer(fault_server.answer(head + page)) as server:
         names = Names(gcp_calls.Apis(f"http://127.0.0.1:{server.port}", "bill-proj"))
         with pytest.raises(PermanentError, match=r"Cloud Billing answered .* with pages without end"):
