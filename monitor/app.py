@@ -64,12 +64,14 @@ class App:
         self._control: control.Server | None = None
         # What is wrong with the monitor beside what it sees itself, as of the last turn.
         self._noted: tuple[Fault, ...] = ()
-        self._wire(config)
+        self._wire_with(config, build_sources(config), build_notifiers(config, clock))
 
-    def turn(self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False) -> TurnReport:
+    def turn(
+        self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False, read: bool = True
+    ) -> TurnReport:
         """Do one turn, leave `status.json` behind; nothing once it is stopping. Raises StoreError.
 
-        `faults`: what else is wrong with the monitor.
+        `faults`: what else is wrong with the monitor. `everything`, `read`: as for the cycle.
         """
         with self._one_at_a_time:
             if self._stopped:
@@ -77,7 +79,7 @@ class App:
             self.resting = False
             self._noted = tuple(faults)
             try:
-                report = self._disk.bear(now, partial(self._turn, now, everything=everything))
+                report = self._disk.bear(now, partial(self._turn, now, everything=everything, read=read))
             finally:
                 self.resting = True
             self.write_status()
@@ -92,9 +94,13 @@ class App:
         """Make a backup of the store if the last one is a day old; what keeps from it is told with the next turn."""
         self._disk.back_up(self._clock.now())
 
-    def look_at_natives(self, *, now: bool = False) -> None:
-        """Look at the twins inside the clouds if that is due, or now; what hangs there holds up this thread only."""
-        self._natives.look(now=now)
+    def look_at_natives(self, *, now: bool = False) -> bool:
+        """Look at the twins inside the clouds if that is due, or now; whether there may be something new to tell."""
+        return self._natives.look(now=now)
+
+    def look_at_natives_aside(self) -> None:
+        """Look at them if that is due, in a thread that nobody waits for."""
+        self._natives.look_aside()
 
     def keep_appointments(self) -> None:
         """What has its own time and need not wait for the next turn; while one runs it does that itself."""
@@ -117,8 +123,8 @@ class App:
         self.write_status()
         return said
 
-    def _turn(self, now: datetime, *, everything: bool) -> TurnReport:
-        report = self._cycle.turn(now, partial(self._all_faults, now), everything=everything)
+    def _turn(self, now: datetime, *, everything: bool, read: bool) -> TurnReport:
+        report = self._cycle.turn(now, partial(self._all_faults, now), everything=everything, read=read)
         digests = self._appointments.keep(now, self._all_faults(now)) or []
         report.notifications += [(digest.id, digest.receiver) for digest in digests]
         self._dispatcher.wake()
@@ -130,21 +136,18 @@ class App:
     def write_status(self) -> None:
         """Leave the facts as `status.json` beside the store and, under systemd, where everybody may read it."""
         with self._publishing:  # a turn and a delivery at once: what was read first must not be written last
-            self._write_status()
-
-    def _write_status(self) -> None:
-        with self._store.read() as connection:
-            text = facts.read_facts(connection)
-        if text is None:
-            return
-        document = json.loads(text)
-        owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
-        # Messages go out between turns.
-        document["receivers"] = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
-        text = json.dumps(document, ensure_ascii=False)
-        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-        for directory in (self._store.directory, *([Path(runtime)] if runtime else [])):
-            self._disk.publish(directory, text)
+            with self._store.read() as connection:
+                text = facts.read_facts(connection)
+            if text is None:
+                return
+            document = json.loads(text)
+            owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
+            # Messages go out between turns.
+            document["receivers"] = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
+            text = json.dumps(document, ensure_ascii=False)
+            runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+            for directory in (self._store.directory, *([Path(runtime)] if runtime else [])):
+                self._disk.publish(directory, text)
 
     def start(self) -> tuple[datetime, ...]:
         """Owe what an earlier process left in doubt, and begin to send; when daemons before ended uncleanly."""
@@ -199,6 +202,7 @@ class App:
             self._control.stop()
         self._disk.stop()
         self._cycle.stop()
+        self._natives.stop()
         self._dispatcher.stop(limit)
         with self._one_at_a_time:
             if wall is not None:
@@ -218,6 +222,7 @@ class App:
         with self._one_at_a_time:
             self._dispatcher.stop(timedelta(seconds=30))
             self._outbox.recover()
+            self._natives.stop()
             self._wire_with(config, sources, notifiers)
             self._dispatcher.start()
 
@@ -236,9 +241,6 @@ class App:
             http.get(self.config.monitor.heartbeat_url.resolve().reveal(), deadline_s=_HEARTBEAT_S, allow_private=True)
         except OutsideError as error:
             log.warning("The heartbeat did not get through. error=%s", error)
-
-    def _wire(self, config: Config) -> None:
-        self._wire_with(config, build_sources(config), build_notifiers(config, self._clock))
 
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config

@@ -83,14 +83,15 @@ class Cycle:
         self._store.persist(work)
         self._changed()
 
-    def turn(self, now: datetime, faults: Faults = tuple, *, everything: bool = False) -> TurnReport:
+    def turn(self, now: datetime, faults: Faults = tuple, *, everything: bool = False, read: bool = True) -> TurnReport:
         """Do one turn as of `now`. `everything`: read sources that are not due yet too, and wait for all of them.
 
+        `read`: False judges again by what is known, because something else is new.
         Otherwise a turn is over after one poll: what hangs holds up no other source's next read, and is heard in a
         later turn. `faults`: what else is wrong with the monitor (a broken config, a dead receiver). Raises StoreError.
         """
         report = TurnReport(now)
-        work = self._work(now, everything=everything)
+        work = self._work(now, everything=everything) if read else {}
         awaited = {source.name for source in work} | self._collector.awaited
         limit_s = math.inf if everything else self._config.monitor.poll.total_seconds()
         halfway: set[str] = set()

@@ -58,7 +58,7 @@ class Daemon:
         self._schedule.every(look, self._look, "look")
         self._schedule.every(_BACKUP_LOOK_S, self._app.back_up, "backup")
         self._schedule.every(_APPOINTMENTS_S, self._app.keep_appointments, "appointments")
-        self._schedule.every(_NATIVES_S, self._app.look_at_natives, "natives", at_once=True)
+        self._schedule.every(_NATIVES_S, self._app.look_at_natives_aside, "natives", at_once=True)
         self._schedule.start()
         self._app.listen()
         systemd.notify(READY="1", STATUS="first turn under way")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from alarms.clients.deadline import within
 from alarms.errors import OutsideError
 from alarms.model import Facts, Kind, Notification, Reason, Severity
 from alarms.reconcile import Op
-from alarms.twins import Step
+from alarms.twins import Step, Twin
 from monitor.app import build_notifiers
 from monitor.clock import Clock
 from monitor.config.model import Config
@@ -17,6 +19,9 @@ from monitor.errors import ConfigError
 from monitor.natives import Account, Natives
 from monitor.readings import WatchedBudget
 from monitor.status.words import one_line
+
+# What the drill of a budget in an account may take in all, and for each twin: an alarm of AWS has 15 s to call.
+_BUDGET_S, _TWIN_S = 60.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,7 @@ def run(
             drilled.receivers[receiver.name] = _send(config, receiver.name, clock)
     survey = natives.survey(watched)
     for account in survey.accounts:
-        for budget in account.budgets:
-            steps = tuple(_steps(account, budget))
-            drilled.parts.append(Part(budget, account.cloud, account.place, steps))
+        drilled.parts += _parts(account)
     for unread in survey.unread:
         step = Step(
             f"account {unread.place or 'of source ' + ', '.join(unread.sources)}", ok=False, detail=str(unread.error)
@@ -72,15 +75,30 @@ def _receivers(watched: WatchedBudget) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in watched.budget.thresholds for name in one.receivers or ()))
 
 
-def _steps(account: Account, budget: str) -> Iterator[Step]:
+def _parts(account: Account) -> Iterator[Part]:
+    """Of each budget in it. An account that gives no answer in time is not asked for its other budgets."""
+    lost: OutsideError | None = None
+    for budget in account.budgets:
+        twins = [twin for twin in account.owned.twins if twin.budget == budget]
+        steps = list(_not_as_planned(account, budget, twins))
+        if lost is None:
+            limit_s = _BUDGET_S + _TWIN_S * len(twins)
+            try:
+                steps += within(limit_s, partial(account.native.drill, twins), what=f"{account.cloud} {account.place}")
+            except OutsideError as error:
+                lost = error
+        if lost is not None:
+            steps.append(Step("twins", ok=False, detail=f"not tried to the end: {lost}"))
+        yield Part(budget, account.cloud, account.place, tuple(steps))
+
+
+def _not_as_planned(account: Account, budget: str, twins: Sequence[Twin]) -> Iterator[Step]:
     mine = [change for change in account.changes if change.twin.budget == budget]
     for change in mine:
         if change.op in (Op.CREATE, Op.BLOCKED):
             yield Step(f"{change.twin.kind} {change.twin.name}", ok=False, detail=change.why or "it is not there")
-    twins = [twin for twin in account.owned.twins if twin.budget == budget]
     if not twins and not mine:
         yield Step("twins", ok=False, detail="nothing of this budget can be expressed there: see `monitor alarms plan`")
-    yield from account.native.drill(twins)
 
 
 def _send(config: Config, name: str, clock: Clock) -> Step:

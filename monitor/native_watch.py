@@ -50,13 +50,27 @@ class NativeWatch:
         self._seen: tuple[str, ...] = ()
         self._defect: str | None = None
         self._looking = threading.Lock()
+        self._stopped = threading.Event()
+        self._recording = threading.Lock()
 
-    def look(self, *, now: bool = False) -> None:
-        """Look at every account with twins, if an interval has passed since the last look, or `now`."""
+    def look_aside(self) -> None:
+        """Look if that is due, in a thread of its own if none is at it: no scheduler waits for it, and no exit."""
+        if not self._looking.locked():
+            threading.Thread(target=self.look, name="natives", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no change any more and store nothing: another config holds, or the store will be closed."""
+        self._stopped.set()
+        with self._recording:
+            pass  # what is being stored has a whole store until it is done
+
+    def look(self, *, now: bool = False) -> bool:
+        """Look at every account with twins, if an interval has passed since the last look, or `now`; whether it did."""
         if not self._looking.acquire(blocking=False):
-            return
+            return False
+        looked = True
         try:
-            self._look(at_once=now)
+            looked = self._look(at_once=now)
         except StoreError as error:
             log.warning("How the native alarms stand could not be stored. error=%s", error)
         except Exception as error:  # a defect here must not end a daemon that watches; it is told like any fault
@@ -66,6 +80,7 @@ class NativeWatch:
             self._defect = None
         finally:
             self._looking.release()
+        return looked
 
     def faults(self) -> list[Fault]:
         """Twins that are not as they should be, or could not be seen, as of the last look."""
@@ -79,38 +94,45 @@ class NativeWatch:
             )
         return found
 
-    def _look(self, *, at_once: bool) -> None:
+    def _look(self, *, at_once: bool) -> bool:
+        if self._stopped.is_set():
+            return False
         with self._store.read() as connection:
             rows = {row.key: row for row in natives.read(connection)}
             if not self._natives.any and not rows:
-                return
+                return False
             known = list(known_series.numbered(connection).values())
         watched = self._natives.wanted(known)
         names = tuple(one.budget.name for one in watched)
         if not at_once and names == self._seen and self._clock.monotonic() < self._due_at:
-            return
+            return False
         survey = self._natives.survey(watched, clouds={row.cloud for row in rows.values()})
         failures = self._mend(survey, watched, rows.values())
         every_s = self._config.monitor.native_every.total_seconds()
         self._due_at = self._clock.monotonic() + (_AGAIN_S if survey.unread else every_s)
         self._seen = names
-        self._store.persist(lambda: self._record(survey, failures))
-        self._changed()
+        with self._recording:
+            if not self._stopped.is_set():
+                self._store.persist(lambda: self._record(survey, failures))
+                self._changed()
+        return True
 
     def _mend(
         self, survey: Survey, watched: Sequence[WatchedBudget], rows: Iterable[NativeRow]
     ) -> dict[tuple[str, str, str], OutsideError]:
         """Make managed twins as they should be; why that failed, by budget, cloud and place."""
-        failures = {}
+        failures: dict[tuple[str, str, str], OutsideError] = {}
         for number, account in enumerate(survey.accounts):
             wanted = [change for change in account.changes if _is_ours_to_do(change, account, rows)]
             if not wanted:
                 continue
-            outcomes = carry_out_within(account.native, wanted)
-            for outcome in outcomes:
+            for change in wanted:
+                if self._stopped.is_set():
+                    return failures
+                (outcome,) = carry_out_within(account.native, [change])
                 _log(account, outcome)
                 if outcome.error is not None:
-                    failures[outcome.change.twin.budget, account.cloud, account.place] = outcome.error
+                    failures[change.twin.budget, account.cloud, account.place] = outcome.error
             try:
                 survey.accounts[number] = self._natives.look_again(account, watched)
             except OutsideError as error:

@@ -34,6 +34,11 @@ class TurnReport:
     notifications: list[tuple[str, str]] = field(default_factory=list)
     unread: tuple[str, ...] = ()
 
+    def add(self, later: TurnReport) -> None:
+        """Take in what a second turn did that read no source."""
+        self.transitions += later.transitions
+        self.notifications += later.notifications
+
     @property
     def no_failure(self) -> bool:
         """Whether every source that was asked in this turn answered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,8 @@ from alarms.clients import aws_twins as forms
 from alarms.clients.aws_calls import call, pages
 from alarms.errors import PermanentError, TemporaryError
 from alarms.twins import OWNER_TAG, Owned, Twin
+
+_GONE = ("NotFoundException",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,18 @@ class Alarms:
 
     def update(self, actual: Twin, wanted: Twin) -> None:
         """Write all of it anew; its state stays. Tags are not among what PutMetricAlarm changes."""
+        arn = self._described(wanted.name)["AlarmArn"]
+        self._refuse_lost(wanted.name, arn)
         call(self.client, "put_metric_alarm", **forms.alarm_arguments(wanted))
         if actual.fields.get(forms.TAG) != wanted.fields.get(forms.TAG):
-            arn = self._described(wanted.name)["AlarmArn"]
             call(self.client, "tag_resource", ResourceARN=arn, Tags=forms.tag_list(wanted, self.prefix))
 
     def delete(self, twin: Twin) -> None:
-        """Remove it."""
-        call(self.client, "delete_alarms", fine=("ResourceNotFound",), AlarmNames=[twin.name])
+        """Remove it; that it is not there is no error."""
+        found = call(self.client, "describe_alarms", AlarmNames=[twin.name]).get("MetricAlarms")
+        if found:
+            self._refuse_lost(twin.name, found[0]["AlarmArn"])
+            call(self.client, "delete_alarms", fine=("ResourceNotFound",), AlarmNames=[twin.name])
 
     def state(self, name: str) -> str:
         """OK, ALARM or INSUFFICIENT_DATA."""
@@ -58,10 +64,14 @@ class Alarms:
         if answer.get("MetricAlarms") or answer.get("CompositeAlarms"):
             raise PermanentError(f"an alarm {twin.name} has come to be there meanwhile: look at the plan again")
 
+    def _refuse_lost(self, name: str, arn: str) -> None:
+        tags = call(self.client, "list_tags_for_resource", ResourceARN=arn)["Tags"]
+        _refuse_other(forms.ALARM, name, tags, self.prefix)
+
     def _described(self, name: str) -> Any:
         answer = call(self.client, "describe_alarms", AlarmNames=[name])
         if not answer.get("MetricAlarms"):
-            raise TemporaryError(f"the alarm {name} is not there any more")
+            raise TemporaryError(f"the alarm {name} is not there any more: look at the plan again")
         return answer["MetricAlarms"][0]
 
 
@@ -103,10 +113,12 @@ class Budgets:
 
     def update(self, actual: Twin, wanted: Twin) -> None:
         """What differs, by as few calls as it takes; the budget first, then its notifications, then their people."""
+        if not self._is_there(wanted.name):
+            raise TemporaryError(f"the budget {wanted.name} is not there any more: look at the plan again")
         names = {*actual.fields, *wanted.fields}
         differing = {name for name in names if (actual.fields.get(name) or "") != (wanted.fields.get(name) or "")}
         if differing & forms.MADE_ANEW:
-            self.delete(actual)
+            self._delete(actual.name)
             self.create(wanted)
             return
         if any(not name.startswith((forms.NOTIFICATION, "tag ")) for name in differing):
@@ -118,9 +130,20 @@ class Budgets:
         self._notify_as_wanted(wanted.name, forms.notifications_in(actual), forms.notifications_in(wanted))
 
     def delete(self, twin: Twin) -> None:
-        """Remove it, with its notifications."""
-        gone = ("NotFoundException",)
-        call(self.client, "delete_budget", fine=gone, AccountId=self.account, BudgetName=twin.name)
+        """Remove it, with its notifications; that it is not there is no error."""
+        if self._is_there(twin.name):
+            self._delete(twin.name)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether it is, and ours. Raises TemporaryError if somebody has made it theirs since it was seen."""
+        tags = call(self.client, "list_tags_for_resource", fine=_GONE, ResourceARN=f"{self.arn}{name}")
+        if tags is None:
+            return False
+        _refuse_other(forms.BUDGET, name, tags.get("ResourceTags") or (), self.prefix)
+        return True
+
+    def _delete(self, name: str) -> None:
+        call(self.client, "delete_budget", fine=_GONE, AccountId=self.account, BudgetName=name)
 
     def _notify_as_wanted(
         self, name: str, actual: Mapping[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]
@@ -196,3 +219,8 @@ class _Found:
 
 def _subscribers(texts: tuple[str, ...]) -> list[dict[str, str]]:
     return [forms.subscriber_argument(text) for text in texts]
+
+
+def _refuse_other(kind: str, name: str, tags: Sequence[Mapping[str, str]], prefix: str) -> None:
+    if forms.tags_of(tags).get(OWNER_TAG) != prefix:
+        raise TemporaryError(f"the {kind} {name} is not ours any more: look at the plan again")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from alarms.clients import aws_twins as forms
 from alarms.clients.aws_calls import call, pages
@@ -118,7 +119,7 @@ class Drill:
         if attributes.get("KmsMasterKeyId") == _KEY_OF_AWS:
             problems.append(f"it is encrypted with {_KEY_OF_AWS}, with which no service of AWS can publish")
         subscriptions = list(pages(client, "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
-        pending = [one["Endpoint"] for one in subscriptions if not str(one["SubscriptionArn"]).startswith("arn:")]
+        pending = [_shown(one) for one in subscriptions if not str(one["SubscriptionArn"]).startswith("arn:")]
         confirmed = len(subscriptions) - len(pending)
         if not confirmed:
             problems.append("nobody has confirmed a subscription")
@@ -132,3 +133,16 @@ class Drill:
             policy = attributes.get("Policy", "")
             if not lets_publish(policy, service=service, source_arn=arn, account=self._account, topic=topic):
                 yield f"its policy does not let {service} publish (sns:Publish)"
+
+
+def _shown(subscription: Mapping[str, Any]) -> str:
+    """Who it is, for people: the rest of the address of a web hook is as good as a password."""
+    protocol, endpoint = str(subscription.get("Protocol", "")), str(subscription.get("Endpoint", ""))
+    if endpoint.startswith("arn:"):
+        return endpoint
+    if protocol in ("http", "https") or "://" in endpoint:
+        try:
+            endpoint = urlsplit(endpoint).hostname or ""
+        except ValueError:
+            endpoint = ""
+    return f"{protocol} {endpoint}".strip()

@@ -8,13 +8,11 @@ from typing import Any
 
 from alarms.clients import gcp_twins as forms
 from alarms.clients.gcp import status_of, translated
-from alarms.clients.gcp_calls import Apis, call
+from alarms.clients.gcp_calls import Apis, call, items
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 from alarms.twins import Owned, Twin
 
 _PAGE = 500
-# Many more than an account can have.
-_MOST = 50_000
 _PARTS = ["display_name", "budget_filter", "amount", "threshold_rules", "notifications_rule"]
 _GONE, _CONFLICT, _REFUSED = 404, 409, 400
 
@@ -24,32 +22,38 @@ class Budgets:
 
     def __init__(self, apis: Apis, prefix: str, account: str) -> None:
         self.names: dict[str, str] = {}
+        # Of each twin that was seen or made: its resource, and the name that makes it ours. Names are not unique, so
+        # another budget may come to be called like it.
+        self._seen: dict[str, tuple[str, str]] = {}
         self._apis = apis
         self._prefix = prefix
         self._account = account
 
     def owned(self) -> Owned:
         """Those whose name is one that only we give. What somebody else has called like us is nobody's business."""
-        return Owned(tuple(self._twin(name, budget) for name, budget in self._ours().items()))
+        ours = self._ours()
+        self._seen = {name: (budget.name, budget.display_name) for name, budget in ours.items()}
+        return Owned(tuple(self._twin(name, budget) for name, budget in ours.items()))
 
     def create(self, twin: Twin) -> None:
         """Make it. Google would make a second one of the same name. Never sent twice: an answer may be lost."""
         if twin.name in self._ours():
             raise PermanentError(f"a budget {twin.name} has come to be there meanwhile: look at the plan again")
-        self._change("the making of a budget", "create", parent=self._parent, budget=self._message(twin))
+        made = self._change("the making of a budget", "create", parent=self._parent, budget=self._message(twin))
+        self._seen[twin.name] = (made.name, twin.name)
 
     def update(self, wanted: Twin) -> None:
         """All of it in one call, unless somebody changes it in between."""
-        there = self._ours().get(wanted.name)
+        there = self._still_ours(wanted)
         if there is None:
-            raise TemporaryError(f"the budget {wanted.name} is not there any more")
+            raise TemporaryError(f"the budget {wanted.name} is not there any more: look at the plan again")
         message = self._message(wanted)
         message.name, message.etag = there.name, there.etag
         self._change("the change of a budget", "update", budget=message, update_mask={"paths": _PARTS})
 
     def delete(self, twin: Twin) -> None:
-        """Remove it."""
-        there = self._ours().get(twin.name)
+        """Remove it; that it is not there is no error."""
+        there = self._still_ours(twin)
         if there is None:
             return
         try:
@@ -59,8 +63,16 @@ class Budgets:
                 raise
 
     def there(self, twin: Twin) -> bool:
-        """Whether it is."""
-        return twin.name in self._ours()
+        """Whether it is, and still ours."""
+        return self._still_ours(twin) is not None
+
+    def _still_ours(self, twin: Twin) -> Any:
+        """The one that was seen, None if it is gone. Raises OutsideError if somebody has made it theirs meanwhile."""
+        resource, shown = self._seen.get(twin.name, ("", ""))
+        there = next((budget for budget in self._all() if budget.name == resource), None)
+        if there is not None and there.display_name != shown:
+            raise TemporaryError(f"the budget {twin.name} is not ours any more: look at the plan again")
+        return there
 
     @property
     def _parent(self) -> str:
@@ -80,12 +92,7 @@ class Budgets:
     def _all(self) -> Iterator[Any]:
         doing = self._doing("the question for budgets", "list")
         asked = {"parent": self._parent, "page_size": _PAGE}
-        pager = call(doing, partial(self._apis.budgets.list_budgets, request=asked))
-        with translated(doing):
-            for number, budget in enumerate(pager):
-                if number == _MOST:
-                    raise PermanentError("Cloud Billing answered with budgets without end")
-                yield budget
+        return items(doing, "budgets", partial(self._apis.budgets.list_budgets, request=asked))
 
     def _twin(self, name: str, budget: Any) -> Twin:
         with translated(self._doing("the question for budgets", "list")):
@@ -99,10 +106,10 @@ class Budgets:
 
         return Budget.from_json(forms.text_of(twin))
 
-    def _change(self, what: str, operation: str, **arguments: Any) -> None:
+    def _change(self, what: str, operation: str, **arguments: Any) -> Any:
         method = getattr(self._apis.budgets, f"{operation}_budget")
         try:
-            call(self._doing(what, operation), partial(method, **arguments), again=operation != "create")
+            return call(self._doing(what, operation), partial(method, **arguments), again=operation != "create")
         except OutsideError as error:
             status = _status(error)
             if status == _CONFLICT:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from alarms.clients.gcp import Doing, credentials_of, retry, translated
-from alarms.errors import MissingExtraError
+from alarms.errors import MissingExtraError, PermanentError
 
 T = TypeVar("T")
 # One call with its further tries; the whole look has a deadline of its own.
 CALL_S = 10.0
+MOST_PAGES = 1000
 _BUDGETS, _BILLING, _MANAGER = "billingbudgets", "cloudbilling", "cloudresourcemanager"
 
 
@@ -69,6 +70,21 @@ def call(doing: Doing, function: Callable[..., T], *, again: bool = True) -> T:
     """Its result. `function` takes `retry` and `timeout`; `again`: it may be tried twice more. Raises OutsideError."""
     with translated(doing):
         return function(retry=retry(CALL_S) if again else None, timeout=CALL_S)
+
+
+def items(doing: Doing, field: str, listing: Callable[..., Any]) -> Iterator[Any]:
+    """Every element of the list `field` of all pages. `listing`: a function as for `call`. Raises OutsideError.
+
+    The SDK's own loop over elements would go on for ever through pages with nothing on them.
+    """
+    pager = call(doing, listing)
+    seen: set[str] = set()
+    with translated(doing):
+        for page in pager.pages:
+            if page.next_page_token in seen or len(seen) == MOST_PAGES:
+                raise PermanentError(f"{doing.service} answered {doing.what} with pages without end")
+            seen.add(page.next_page_token)
+            yield from getattr(page, field)
 
 
 def _class(module: str, name: str) -> Any:

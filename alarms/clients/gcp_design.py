@@ -135,7 +135,7 @@ class Draft:
     def _project(self, project: str) -> str:
         name, lacking = self._names.project(project)
         if lacking:
-            self._say("", f"project {project}"[:29], f"its number is not known, so it differs in each look: {lacking}")
+            self._say("", f"project {project}", f"its number is not known, so it differs in each look: {lacking}")
         return name
 
     def _say_what_differs(self) -> None:
@@ -145,11 +145,7 @@ class Draft:
 
     def _say_who_is_not_reached(self) -> None:
         for one in self._wanted.addresses.values():
-            self._say(
-                "",
-                f"receiver {one.receiver}"[:29],
-                f"nothing inside GCP calls a receiver of type {one.type}",
-            )
+            self._say("", f"receiver {one.receiver}", f"nothing inside GCP calls a receiver of type {one.type}")
 
     def _say(self, threshold: str, what: str, reason: str) -> None:
         self._cannot.append(Cannot(self._wanted.budget, threshold, what, reason.replace("\n", " ")))

@@ -11,7 +11,7 @@ from functools import partial
 from alarms.clients import gcp_twins as forms
 from alarms.clients.gcp import translated
 from alarms.clients.gcp_budgets import Budgets
-from alarms.clients.gcp_calls import Apis, call
+from alarms.clients.gcp_calls import Apis, call, items
 from alarms.errors import OutsideError
 from alarms.twins import Step, Twin, value_text
 
@@ -66,6 +66,5 @@ class Drill:
 
     def _subscriptions(self, topic: str) -> list[str]:
         doing = self._apis.doing("the question for subscriptions", "Pub/Sub", f"pubsub.topics.get on {topic}")
-        pager = call(doing, partial(self._apis.topics.list_topic_subscriptions, request={"topic": topic}))
-        with translated(doing):
-            return [str(name) for name in pager]
+        listing = partial(self._apis.topics.list_topic_subscriptions, request={"topic": topic})
+        return [str(name) for name in items(doing, "subscriptions", listing)]

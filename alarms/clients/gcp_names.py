@@ -7,11 +7,10 @@ from typing import Any
 
 from alarms.clients.deadline import within
 from alarms.clients.gcp import translated
-from alarms.clients.gcp_calls import CALL_S, Apis, call
+from alarms.clients.gcp_calls import CALL_S, Apis, items
 from alarms.errors import AccessError, BadDataError, PermanentError
 
 _WITHIN_S = 25.0
-_MOST_SERVICES = 50_000
 
 
 class Names:
@@ -56,14 +55,10 @@ class Names:
         doing = self._apis.doing(
             "the question for the names of services", "Cloud Billing", "Cloud Billing to list them"
         )
-        pager = call(doing, self._apis.catalog.list_services)
         found: dict[str, str] = {}
-        with translated(doing):
-            for service in pager:
-                # Two services may have one name; which of them was billed the export does not say either.
-                found.setdefault(service.display_name, service.name)
-                if len(found) > _MOST_SERVICES:
-                    raise BadDataError("Cloud Billing answered with services without end")
+        for service in items(doing, "services", self._apis.catalog.list_services):
+            # Two services may have one name; which of them was billed the export does not say either.
+            found.setdefault(service.display_name, service.name)
         return found
 
     def _number(self, project: str) -> str:

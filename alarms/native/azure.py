@@ -72,9 +72,8 @@ class AzureNative:
     def update(self, actual: Twin, wanted: Twin) -> None:
         """See the port. What is there now has to be what was seen; its eTag holds off whoever is faster."""
         scope, name = place_of(wanted, self._where)
-        raw = self._budgets.get(scope, name)
-        there = None if raw is None else self._twin(raw, scope)
-        if raw is None or there is None or there.fields != actual.fields:
+        raw = self._unchanged(actual)
+        if raw is None:
             raise TemporaryError(f"the budget {name} was changed meanwhile: look at the plan again")
         differing = _differing(actual.fields, wanted.fields)
         if differing == {"currency"}:
@@ -88,8 +87,9 @@ class AzureNative:
             self._budgets.put(scope, name, forms.argument(wanted.fields, start, str(raw.get("eTag") or "")))
 
     def delete(self, twin: Twin) -> None:
-        """See the port."""
-        self._budgets.delete(*place_of(twin, self._where))
+        """See the port. What is there now has to be what was seen."""
+        if self._unchanged(twin) is not None:
+            self._budgets.delete(*place_of(twin, self._where))
 
     def drill(self, twins: Sequence[Twin]) -> list[Step]:
         """See the port. Azure cannot be made to send: what can be looked at is whether somebody would be called."""
@@ -114,6 +114,15 @@ class AzureNative:
                     key = (forms.BUDGET, twin_name(raw["name"], scope, self._where))
                     foreign[key] = f"budget {raw['name']} bears no mark of ours, so it is not ours: rename or remove it"
         return Owned(tuple(twins), foreign)
+
+    def _unchanged(self, seen: Twin) -> Mapping[str, Any] | None:
+        """It as Azure tells of it, None if it is gone. Raises TemporaryError if it is not as it was seen."""
+        scope, name = place_of(seen, self._where)
+        raw = self._budgets.get(scope, name)
+        there = None if raw is None else self._twin(raw, scope)
+        if raw is not None and (there is None or there.fields != seen.fields):
+            raise TemporaryError(f"the budget {name} was changed meanwhile: look at the plan again")
+        return raw
 
     def _put_new(self, twin: Twin) -> None:
         scope, name = place_of(twin, self._where)

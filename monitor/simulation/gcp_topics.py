@@ -14,11 +14,12 @@ BUDGETS_PUBLISHER = "serviceAccount:billing-budget-alert@system.gserviceaccount.
 
 
 class Topics(PubSubServer):
-    """One topic. `publishers`: who may publish."""
+    """One topic. `publishers`: who may publish. `next_page`: what every page of subscriptions names as the next one."""
 
     def __init__(self, name: str) -> None:
         self.publishers = [BUDGETS_PUBLISHER]
         self.subscriptions = ["projects/bill-proj/subscriptions/pager"]
+        self.next_page = ""
         unary = grpc.unary_unary_rpc_method_handler
         listing = unary(
             self._list,
@@ -39,7 +40,7 @@ class Topics(PubSubServer):
 
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.need("pubsub.topics.get", request.topic, context)
-        return pubsub.ListTopicSubscriptionsResponse(subscriptions=self.subscriptions)
+        return pubsub.ListTopicSubscriptionsResponse(subscriptions=self.subscriptions, next_page_token=self.next_page)
 
     def _policy(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.need("pubsub.topics.getIamPolicy", request.resource, context)

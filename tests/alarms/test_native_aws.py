@@ -612,6 +612,23 @@ def test_a_subscription_that_nobody_has_confirmed_is_named(applied: AwsNative) -
     assert "1 not confirmed yet (arn:aws:sqs:us-east-1:123456789012:budgets-inbox)" in found.detail
 
 
+@pytest.mark.parametrize(
+    ("protocol", "endpoint", "shown"),
+    [
+        ("https", "https://events.example.com/integration/CANARY0123456789/enqueue", "https events.example.com"),
+        ("http", "http://user:CANARY0123456789@10.0.0.7:8080/x?key=CANARY0123456789", "http 10.0.0.7"),
+        ("https", "https://[CANARY0123456789", "https"),
+        ("email", "ops@example.com", "email ops@example.com"),
+    ],
+)
+def test_an_address_that_holds_a_key_is_not_shown(applied: AwsNative, protocol: str, endpoint: str, shown: str) -> None:
+    (one,) = sns_backends[ACCOUNT][REGION].subscriptions.values()
+    one.arn, one.protocol, one.endpoint = "PendingConfirmation", protocol, endpoint
+    found = steps(applied)["topic"]
+    assert f"1 not confirmed yet ({shown})" in found.detail
+    assert "CANARY" not in str(found)
+
+
 ALARM_ARN = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:{ALARM}"
 BUDGET_ARN = f"arn:aws:budgets::{ACCOUNT}:budget/{BUDGET}"
 OWNER_ONLY = {"Principal": {"AWS": "*"}, "Condition": {"StringEquals": {"AWS:SourceOwner": ACCOUNT}}}

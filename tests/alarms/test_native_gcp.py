@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from pydantic import ValidationError
 
 from alarms.clients import gcp_calls
 from alarms.clients import gcp_twins as forms
+from alarms.clients.gcp_names import Names
 from alarms.errors import AccessError, BadDataError, MissingExtraError, PermanentError, TemporaryError, UnreachableError
 from alarms.model import Limit, Period, Severity, Threshold
 from alarms.native import gcp
@@ -99,6 +102,7 @@ def world(place: World) -> Iterator[World]:
     place.cloud.always = None
     place.budgets.changed = lambda: None
     place.budgets.listed = lambda answer: answer
+    place.topics.next_page = ""
     place.topics.publishers = Topics(GCP_TOPIC).publishers
     place.topics.subscriptions = ["projects/bill-proj/subscriptions/pager"]
 
@@ -473,6 +477,38 @@ def test_a_second_budget_of_the_same_name_is_left_over(world: World, applied: Gc
     assert drift(applied) == {}
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_many_with_one_name_that_are_left_over_all_are_removed(world: World, applied: GcpNative, step: int) -> None:
+    (kept,) = world.budgets.budgets
+    world.budgets.plant({**kept, "name": ""})
+    world.budgets.plant({**kept, "name": ""})
+    found = compare((), applied.owned())
+    assert [change.op for change in found] == [Op.DELETE] * 3
+    assert [one.error for one in carry_out(applied, found[::step])] == [None] * 3
+    assert world.budgets.budgets == []
+
+
+def test_what_was_made_can_be_removed_without_another_look(world: World, applied: GcpNative) -> None:
+    (old,) = applied.owned().twins
+    applied.delete(old)
+    applied.create(old)
+    applied.delete(old)
+    assert world.budgets.budgets == []
+
+
+def test_a_change_is_of_the_budget_that_was_seen(world: World, applied: GcpNative) -> None:
+    """Of two with one name the other one takes the place of the first when that is gone."""
+    (kept,) = world.budgets.budgets
+    world.budgets.plant({**kept, "name": ""})
+    changed = applied.design(replace(WANTED, amount=Decimal(7)), ACCOUNT).twins
+    update = next(one for one in compare(changed, applied.owned()) if one.op is Op.UPDATE)
+    first, other = world.budgets.budgets
+    del world.budgets._budgets[first["name"]]
+    (done,) = carry_out(applied, [update])
+    assert "is not there any more" in str(done.error)
+    assert world.budgets.budgets == [other]
+
+
 def test_a_budget_of_one_of_many_projects_keeps_the_name_that_they_share(world: World, native: GcpNative) -> None:
     wanted = [replace(WANTED, budget=f"training/{'p' * 30}-{number}") for number in range(2)]
     apply(native, *wanted)
@@ -678,6 +714,33 @@ def test_a_damaged_page_is_an_error_of_the_outside(world: World, native: GcpNati
     world.budgets.listed = lambda _: damage
     with pytest.raises(BadDataError, match="was not Cloud Billing budgets, or its answer is damaged"):
         native.owned()
+
+
+@pytest.mark.parametrize("tokens", [itertools.repeat("1"), map(str, itertools.count(1))], ids=["same", "new"])
+def test_empty_pages_without_end_are_an_error(
+    world: World, native: GcpNative, monkeypatch: pytest.MonkeyPatch, tokens: Iterator[str]
+) -> None:
+    monkeypatch.setattr(gcp_calls, "MOST_PAGES", 5)
+    world.budgets.listed = lambda _: {"budgets": [], "nextPageToken": next(tokens)}
+    with pytest.raises(PermanentError, match=r"Cloud Billing budgets answered .* with pages without end"):
+        native.owned()
+    assert len(world.cloud.calls) <= 6
+
+
+def test_names_of_services_without_end_are_an_error(world: World) -> None:
+    page = json.dumps({"services": [], "nextPageToken": "again"}).encode()
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
+    with FaultServer(fault_server.answer(head + page)) as server:
+        names = Names(gcp_calls.Apis(f"http://127.0.0.1:{server.port}", "bill-proj"))
+        with pytest.raises(PermanentError, match=r"Cloud Billing answered .* with pages without end"):
+            names.service("Compute Engine")
+
+
+def test_subscriptions_without_end_fail_the_drill(world: World, applied: GcpNative) -> None:
+    world.topics.subscriptions, world.topics.next_page = [], "again"
+    (step,) = (one for one in applied.drill(applied.owned().twins) if one.what.startswith("topic"))
+    assert step.ok is False
+    assert "Pub/Sub answered the question for subscriptions with pages without end" in step.detail
 
 
 def test_the_key_file_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> None:

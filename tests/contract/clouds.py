@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -27,6 +28,7 @@ from alarms.errors import TemporaryError
 from alarms.native import aws, gcp
 from alarms.native.azure import AzureNative
 from alarms.ports import Native
+from alarms.twins import OWNER_TAG
 from monitor.simulation import gcp_budgets
 from monitor.simulation.aws import ACCOUNT, AwsAccount
 from monitor.simulation.azure import SUBSCRIPTION, AzureCloud
@@ -44,7 +46,8 @@ TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:budgets"
 class Cloud:
     """`make`: a native as it is made for a source. `reset`: empty the account. `others`: everything in it that is
     somebody else's, some of it with names that begin as ours. `failing_at(n)`: the n-th call that changes something
-    does not get through; the result is whether there was one. `least_calls`: that a change takes.
+    does not get through; the result is whether there was one. `least_calls`: that a change takes. `take_over`: every
+    twin becomes somebody else's, by its tag, its name, or (where neither can change) what it says. `everything`: there.
     """
 
     make: Callable[[], Native]
@@ -53,6 +56,8 @@ class Cloud:
     plant_others: Callable[[], None]
     failing_at: Callable[[int], AbstractContextManager[Callable[[], bool]]]
     place: str
+    take_over: Callable[[], None]
+    everything: Callable[[], Any]
     least_calls: int = 2
 
 
@@ -74,6 +79,8 @@ def aws_cloud() -> Iterator[Cloud]:
                 plant_others=lambda: _aws_plant(account),
                 failing_at=_aws_failing_at,
                 place=ACCOUNT,
+                take_over=lambda: _aws_take_over(account),
+                everything=lambda: _aws_everything(account),
             )
 
 
@@ -109,11 +116,26 @@ def _aws_plant(account: AwsAccount) -> None:
         )
 
 
-def _aws_others(account: AwsAccount) -> Any:
+def _aws_everything(account: AwsAccount) -> Any:
     cloudwatch = boto3.client("cloudwatch", endpoint_url=account.url, **_aws_keys())
     budgets = boto3.client("budgets", endpoint_url=account.url, **_aws_keys())
     alarms = cloudwatch.describe_alarms(MaxRecords=100)["MetricAlarms"]
-    found = budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    return alarms, budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
+
+
+def _aws_take_over(account: AwsAccount) -> None:
+    cloudwatch = boto3.client("cloudwatch", endpoint_url=account.url, **_aws_keys())
+    budgets = boto3.client("budgets", endpoint_url=account.url, **_aws_keys())
+    alarms, found = _aws_everything(account)
+    for one in alarms:
+        cloudwatch.untag_resource(ResourceARN=one["AlarmArn"], TagKeys=[OWNER_TAG])
+    for one in found:
+        arn = f"arn:aws:budgets::{ACCOUNT}:budget/{one['BudgetName']}"
+        budgets.tag_resource(ResourceARN=arn, ResourceTags=[{"Key": OWNER_TAG, "Value": f"{PREFIX}-2"}])
+
+
+def _aws_others(account: AwsAccount) -> Any:
+    alarms, found = _aws_everything(account)
     return [one for one in alarms if "their" in one["AlarmName"] or f"{PREFIX}-2" in one["AlarmName"]], [
         one for one in found if "their" in one["BudgetName"] or f"{PREFIX}-2" in one["BudgetName"]
     ]
@@ -169,6 +191,8 @@ def azure_cloud() -> Iterator[Cloud]:
             plant_others=lambda: _azure_plant(azure),
             failing_at=lambda number: _azure_failing_at(azure, number),
             place=AZURE_SCOPE.strip("/"),
+            take_over=lambda: _azure_take_over(azure),
+            everything=lambda: copy.deepcopy(azure.budgets.held),
         )
 
 
@@ -194,6 +218,11 @@ def _azure_plant(azure: AzureCloud) -> None:
             azure.budgets.answer("PUT", scope, name, sent)
     # That of a resource group is not one of its subscription.
     azure.budgets.answer("PUT", f"{AZURE_SCOPE}/resourceGroups/theirs", name_of(PREFIX, "training"), sent)
+
+
+def _azure_take_over(azure: AzureCloud) -> None:
+    for one in azure.budgets.held.values():
+        one["properties"]["amount"] = 5.0
 
 
 def _azure_others(azure: AzureCloud) -> Any:
@@ -252,6 +281,8 @@ def gcp_cloud() -> Iterator[Cloud]:
                 plant_others=lambda: _gcp_plant(budgets),
                 failing_at=lambda number: _gcp_failing_at(account, number),
                 place=gcp_budgets.ACCOUNT,
+                take_over=lambda: _gcp_take_over(budgets),
+                everything=lambda: budgets.budgets,
                 least_calls=1,
             )
 
@@ -261,6 +292,13 @@ def _gcp_plant(budgets: BudgetService) -> None:
     mark = budget_name(f"{PREFIX}-2", "their training")
     for name in ("theirs", f"{PREFIX}/theirs", f"{PREFIX}/theirs #0123abcd", f"{PREFIX}-2/theirs #0123abcd", mark):
         budgets.plant({**theirs, "displayName": name})
+
+
+def _gcp_take_over(budgets: BudgetService) -> None:
+    for one in budgets.budgets:
+        budgets.spoil(
+            one["displayName"], lambda budget: budget.update(displayName=f"mine: {budget['displayName']}"[:60])
+        )
 
 
 @contextmanager

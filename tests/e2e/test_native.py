@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -185,6 +189,66 @@ def test_a_cloud_that_hangs_holds_up_no_turn(native: Stage, daemon: Daemons) -> 
         turns = {last_turn(native)}
         until(lambda: turns.add(last_turn(native)) or len(turns) > 3, "turns go on")
         assert twins(native) == []
+
+
+@contextmanager
+def dripping() -> Iterator[tuple[str, threading.Event]]:
+    """The address of a cloud that answers a byte a second without end, and whether it was asked."""
+    asked, over = threading.Event(), threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: 100000\r\n\r\n"
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            asked.set()
+            connection.sendall(head)
+            while not over.wait(1):
+                connection.sendall(b" ")
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_cloud_that_hangs_does_not_hold_up_the_end(native: Stage, daemon: Daemons) -> None:
+    this_month("900", native)
+    with dripping() as (address, asked):
+        native.environment["AWS_ENDPOINT_URL_BUDGETS"] = address
+        process = native.start()
+        daemon.append(process)
+        until(lambda: native.slack.messages and asked.is_set(), "the look hangs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_once_tells_its_alarms_before_it_looks_at_twins(native: Stage, daemon: Daemons) -> None:
+    this_month("900", native)
+    with dripping() as (address, asked):
+        native.environment["AWS_ENDPOINT_URL_BUDGETS"] = address
+        process = native.start("once")
+        daemon.append(process)
+        until(lambda: native.slack.messages and native.mail.mails, "the alarm is told all the same")
+        until(asked.is_set, "the look hangs")
+        assert process.poll() is None
+
+
+def test_once_tells_in_the_same_run_what_its_look_has_found(native: Stage) -> None:
+    native.aws.publish_charge(datetime(2026, 11, 2, tzinfo=UTC), "10")
+    found = native.once("2026-11-02T06:00:00Z")
+    assert [(one["subject"], one["from"], one["to"]) for one in found["health"]] == [
+        ("native aws 123456789012 training", "OK", "FIRING")
+    ]
+    assert [one["state"] for one in found["notifications"]] == ["SENT"] * 3
+    assert native.run("alarms", "apply").returncode == 0
+    found = native.once("2026-11-02T07:00:00Z")
+    assert [(one["from"], one["to"]) for one in found["health"]] == [("FIRING", "OK")]
 
 
 def flat(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -249,6 +250,74 @@ def test_a_defect_is_a_fault_and_ends_nothing(world: World, monkeypatch: pytest.
         assert (fault.subject, fault.what) == ("native alarms", "not looked at")
     world.watch.look(now=True)
     assert [fault.what for fault in world.watch.faults()] == ["missing"]
+
+
+def test_once_it_is_stopped_nothing_is_changed_or_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    real = AwsNative.owned
+
+    def stopped_meanwhile(native: AwsNative) -> Any:
+        world.watch.stop()
+        return real(native)
+
+    monkeypatch.setattr(AwsNative, "owned", stopped_meanwhile)
+    assert world.look() == {}
+    assert (alarms(), world.changes) == ({}, 0)
+
+
+def test_a_stop_lets_the_change_that_runs_be_the_last(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    real = AwsNative.create
+
+    def stopped_meanwhile(native: AwsNative, twin: Any) -> None:
+        world.watch.stop()
+        real(native, twin)
+
+    monkeypatch.setattr(AwsNative, "create", stopped_meanwhile)
+    assert world.look() == {}
+    assert len(alarms()) == 1
+
+
+def test_one_look_at_a_time_runs_aside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, over = [threading.Semaphore(0) for _ in range(3)]
+    real = AwsNative.owned
+
+    def hanging(native: AwsNative) -> Any:
+        begun.release()
+        go_on.acquire(timeout=20)
+        return real(native)
+
+    monkeypatch.setattr(AwsNative, "owned", hanging)
+    monkeypatch.setattr(world.watch, "_changed", over.release)
+    world.watch.look_aside()
+    assert begun.acquire(timeout=20)
+    world.watch.look_aside()
+    looks = [thread for thread in threading.enumerate() if thread.name == "natives"]
+    assert [thread.daemon for thread in looks] == [True]
+    go_on.release()
+    assert over.acquire(timeout=20)
+    looks[0].join(20)
+    assert [row.state.value for row in world.rows()] == ["MISSING"]
+    assert not begun.acquire(blocking=False)
+
+
+def test_after_a_reload_the_old_look_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.configure(BUDGET.format(name="training", more="manage = true"))
+    app = App(world.config, world.store, world.clock)
+    app.start()
+    world.configure(BUDGET.format(name="training", more=""))
+    real = AwsNative.owned
+
+    def reloaded_meanwhile(native: AwsNative) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(AwsNative, "owned", real)
+            app.replace(world.config)
+            return real(native)
+
+    monkeypatch.setattr(AwsNative, "owned", reloaded_meanwhile)
+    app.look_at_natives(now=True)
+    app.stop(timedelta(seconds=1))
+    assert (alarms(), moto_budgets.budgets_of(ACCOUNT)) == ({}, {})
 
 
 def test_it_looks_when_it_is_due_and_sooner_after_a_failure_or_a_new_budget(
