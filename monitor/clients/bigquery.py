@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
@@ -14,14 +14,18 @@ from alarms.clients.gcp import Doing, Session, permission_of, reason_of, retry, 
 from monitor.clients.query_costs import billed_for, price_of
 from monitor.errors import AccessError, BadDataError, OutsideError, PermanentError, TemporaryError
 from monitor.model import ApiUse
+from monitor.period import midnight
 
 Row: TypeAlias = Mapping[str, Any]
 
+_DAY = timedelta(days=1)
 _CALL_S = 20.0
 _PAGE_ROWS = 20_000
 # BigQuery itself ends a job after that: whoever waited for it has gone.
 _JOB_MS = 50_000
 _FORBIDDEN, _NOT_FOUND, _BAD_REQUEST = 403, 404, 400
+# A partition goes as a whole, so long after its start: its last rows were there for so much less.
+_LONGEST = {"MONTH": timedelta(days=31), "YEAR": timedelta(days=366)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Table:
     """What BigQuery says of a table. `size` in bytes; `partitioned`: by day of loading, which `_PARTITIONTIME` names.
 
     `settled`: `modified` and `size` tell whether rows have come since: it is no view, and nothing is in a buffer.
+    `made`: when, if that is known. `keeps`: for how long a row stays in it at least, None: for ever.
     """
 
     location: str
@@ -37,6 +42,14 @@ class Table:
     modified: datetime | None
     size: int
     settled: bool
+    made: datetime | None = None
+    keeps: timedelta | None = None
+
+    def kept_from(self, start: datetime, now: datetime) -> datetime:
+        """From where on, `start` at the earliest, no row has gone by its age: none is loaded before its usage's day."""
+        if self.keeps is None:
+            return start
+        return max(start, min(midnight((now - self.keeps).date()) + _DAY, midnight(now.date())))
 
 
 class BigQuery:
@@ -86,6 +99,8 @@ class BigQuery:
                 modified=found.modified,
                 size=int(found.num_bytes or 0),
                 settled=found.table_type == "TABLE" and found.streaming_buffer is None,
+                made=found.created,
+                keeps=_keeps(partitioning),
             )
 
     def estimate(self, sql: str, parameters: Mapping[str, str | datetime], location: str) -> int:
@@ -230,6 +245,12 @@ class BigQuery:
             f"there is no table {self._table}; exports are named gcp_billing_export_v1_<billing account with _ for ->, "
             f"or gcp_billing_export_resource_v1_...: {hint}"
         )
+
+
+def _keeps(partitioning: Any) -> timedelta | None:
+    if partitioning is None or partitioning.expiration_ms is None:
+        return None
+    return timedelta(milliseconds=int(partitioning.expiration_ms)) - _LONGEST.get(partitioning.type_, _DAY)
 
 
 def nearest(name: str, known: Collection[str]) -> str:
