@@ -269,7 +269,7 @@ def test_a_permission_that_is_missing_is_named(topic: PubSub, books: Books, perm
 
 def test_a_subscription_that_is_not_there(topic: PubSub, books: Books) -> None:
     books.source = source(subscription=f"{NAME}-2")
-    with pytest.raises(PermanentError, match="it is not there"):
+    with pytest.raises(PermanentError, match=f"it is not there; check the name of subscription {NAME}-2"):
         books.read(NOW)
     with pytest.raises(PermanentError):
         books.source.probe()
