@@ -65,7 +65,7 @@ class BigQuery:
         self._seconds = seconds
         self._give_up_at = time.monotonic() + seconds
         self._calls = session.calls
-        self._billed = 0
+        self._estimated = self._billed = 0
         self._made: Any = None
 
     @property
@@ -117,27 +117,35 @@ class BigQuery:
                 job_retry=None,
                 timeout=_CALL_S,
             )
-            return int(job.total_bytes_processed)
+            self._estimated = int(job.total_bytes_processed)
+            return self._estimated
 
     def rows(self, sql: str, parameters: Mapping[str, str | datetime], location: str, most_bytes: int) -> Iterator[Row]:
         """Every row of a query; it is refused, and costs nothing, where it would be billed for more than `most_bytes`.
 
-        Raises BadDataError when other than all rows came.
+        What may have run is counted as it was estimated, if nobody says better. Raises BadDataError when other than all
+        rows came.
         """
         doing = self._doing("the query", self._needs_data)
         client = self._client(doing)
-        with self._explained(doing, location):
-            config = self._config(parameters, maximum_bytes_billed=most_bytes, job_timeout_ms=_JOB_MS)
-            job = client.query(
-                sql,
-                job_config=config,
-                location=location or None,
-                retry=retry(_CALL_S),
-                job_retry=None,
-                timeout=_CALL_S,
-            )
-            found = job.result(page_size=_PAGE_ROWS, retry=retry(_CALL_S), job_retry=None, timeout=self._left())
-            self._billed += int(job.total_bytes_billed or 0) or billed_for(int(job.total_bytes_processed or 0))
+        job: Any = None
+        try:
+            with self._explained(doing, location):
+                config = self._config(parameters, maximum_bytes_billed=most_bytes, job_timeout_ms=_JOB_MS)
+                job = client.query(
+                    sql,
+                    job_config=config,
+                    location=location or None,
+                    retry=retry(_CALL_S),
+                    job_retry=None,
+                    timeout=_CALL_S,
+                )
+                found = job.result(page_size=_PAGE_ROWS, retry=retry(_CALL_S), job_retry=None, timeout=self._left())
+                self._billed += int(job.total_bytes_billed or 0) or billed_for(int(job.total_bytes_processed or 0))
+        except OutsideError as error:
+            if _may_have_run(job, error):
+                self._billed += billed_for(self._estimated)
+            raise
         return self._all_of(found, self._doing("a page of the query's rows", self._needs_data))
 
     def _all_of(self, found: Any, doing: Doing) -> Iterator[Row]:
@@ -245,6 +253,14 @@ class BigQuery:
             f"there is no table {self._table}; exports are named gcp_billing_export_v1_<billing account with _ for ->, "
             f"or gcp_billing_export_resource_v1_...: {hint}"
         )
+
+
+def _may_have_run(job: Any, error: OutsideError) -> bool:
+    """Whether a query is billed although it ended in an error. `job`: as it was accepted, None if that is not known."""
+    if job is None:
+        return isinstance(error, BadDataError) or (isinstance(error, TemporaryError) and error.uncertain)
+    # One that fails is not billed, one that is stopped may be.
+    return not job.error_result or job.error_result.get("reason") == "stopped"
 
 
 def _keeps(partitioning: Any) -> timedelta | None:

@@ -18,6 +18,7 @@ from alarms.clients.deadline import within
 from alarms.clients.gcp import Session
 from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
+from alarms.money import total
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths
 from monitor.clients.bigquery import BigQuery, Row, Table
@@ -38,8 +39,8 @@ from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_t
 from monitor.clients.shown_days import ShownDays
 from monitor.clients.table_marks import TableMarks
 from monitor.clock import SystemClock, to_text
-from monitor.errors import PermanentError
-from monitor.model import Batch, MeterReading, Window
+from monitor.errors import OutsideError, PermanentError
+from monitor.model import ApiUse, Batch, MeterReading, Window
 from monitor.period import midnight, month_of
 from monitor.ports import BillingSource
 
@@ -130,6 +131,7 @@ class GcpBillingExport:
         self._costs = QueryCosts(settings.max_bytes_per_query, settings.max_cost_per_month)
         way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, sorted(settings.tags))
         self._marks = TableMarks(way)
+        self._in_vain: list[ApiUse] = []
         self._now: datetime | None = None
 
     def windows(
@@ -156,10 +158,22 @@ class GcpBillingExport:
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
     def _fetch(self, window: Window) -> Batch:
-        if isinstance(window.part, _Rest):
-            window.part.reader.go_on()
-            return self._next_part(window, window.part)
-        reader = self._reader()
+        rest = window.part if isinstance(window.part, _Rest) else None
+        reader = rest.reader if rest else self._reader()
+        try:
+            batch = self._go_on(window, rest) if rest else self._read(window, reader)
+        except OutsideError:
+            # What was asked in vain is paid for as well.
+            self._in_vain.append(reader.use)
+            raise
+        uses, self._in_vain = [batch.use, *self._in_vain], []
+        return replace(batch, use=ApiUse(sum(use.calls for use in uses), total(use.cost_usd for use in uses)))
+
+    def _go_on(self, window: Window, rest: _Rest) -> Batch:
+        rest.reader.go_on()
+        return self._next_part(window, rest)
+
+    def _read(self, window: Window, reader: BigQuery) -> Batch:
         table = self._described(reader)
         if (known := self._marks.unchanged(window.meters, table, self._at)) is not None:
             return Batch((), {}, known, use=reader.use)
@@ -167,9 +181,11 @@ class GcpBillingExport:
             return Batch((), {}, None, use=reader.use)
         query, parameters = self._query(Period(start, window.period.end), table)
         self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
-        rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        try:
+            rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        finally:
+            cost = self._costs.count(reader.use.cost_usd, self._at)
         first = next(rows, None)
-        cost = self._costs.count(reader.use.cost_usd, self._at)
         if first is None:
             # Missing is missing: what is stored stays, and the table is looked through again next time.
             return Batch((), {}, None, meters=cost, use=reader.use)
@@ -182,7 +198,8 @@ class GcpBillingExport:
         shown = ShownDays(self._settings.currency, window.meters, start)
         since = shown.begins(line_of(first, self._settings.tags).day, table.made)
         if since >= window.period.end:
-            return Batch((), {}, overview.newest, meters=marks, use=reader.use)
+            # Nothing of it may be booked, so it is no news either.
+            return Batch((), {}, None, meters=cost, use=reader.use)
         return self._next_part(window, _Rest(reader, rows, first, since, marks, shown))
 
     def _next_part(self, window: Window, rest: _Rest) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alarms.model import Period
-from monitor.errors import BadDataError, PermanentError
+from monitor.errors import BadDataError, OutsideError, PermanentError, TemporaryError
 from monitor.model import CREDIT
 from monitor.period import month_of
 from monitor.simulation.billing_export import PACIFIC, ExportLine
+from monitor.simulation.gcp import Call, RefusedError
 from monitor.sources.gcp_billing_export import Settings
 from monitor.store.database import open_store
 from tests.fakes.gcp_stage import TABLE, Books, Stage, at, line, stage_of
@@ -39,6 +40,7 @@ def stage(world: Stage) -> Iterator[Stage]:
     world.bigquery.execute(TABLE, "DELETE FROM {table}")
     world.bigquery.page_rows, world.bigquery.weight = 100_000, 1
     world.bigquery.expiration_ms = world.bigquery.made_at = None
+    world.cloud.always = None
     world.cloud.calls.clear()
 
 
@@ -279,7 +281,8 @@ def test_a_table_made_anew_says_nothing_of_the_day_of_its_making(stage: Stage, b
     stage.bigquery.execute(TABLE, "DELETE FROM {table}")
     stage.bigquery.made_at = at("11-23T12")
     stage.load(line("11-21T03", "0.5", exported_at="11-23T14"), line("11-23T14", "1"))
-    books.read(source, NOW + 6 * HOUR)
+    (batch,) = books.read(source, NOW + 5 * HOUR)
+    assert (batch.charges, batch.data_as_of) == ((), None), "old figures are not told as new ones"
     before = {"2026-11-20": 5, "2026-11-21": 10, "2026-11-22": 20, "2026-11-23": 40}
     assert books.by_day() == before
     stage.load(line("11-24T01", "7"))
@@ -448,6 +451,45 @@ def test_what_queries_cost_is_counted_and_limited_across_processes(stage: Stage,
         books.read(stage.source(backfill="1d", max_bytes_per_query="10MB"), NOW + HOUR)
     december = at("12-01T12")
     books.read(stage.source(backfill="1d", max_cost_per_month="1"), december)
+
+
+def lost_rows(call: Call) -> RefusedError | None:
+    return RefusedError(500, "internalError", "no") if "/queries/" in call.path else None
+
+
+def damaged_rows(call: Call) -> RefusedError | None:
+    return RefusedError(400, "invalid", "no") if "maxResults" in call.query else None
+
+
+@pytest.mark.parametrize("fault", [lost_rows, damaged_rows])
+def test_what_was_billed_counts_even_if_no_row_of_it_came(
+    stage: Stage, books: Books, fault: Callable[[Call], RefusedError | None]
+) -> None:
+    stage.load(*LINES)
+    source = stage.source(backfill="1d", max_cost_per_month="0.0002")
+    stage.cloud.always = fault
+    for _ in range(3):
+        with pytest.raises(OutsideError):
+            books.read(source, NOW)
+    stage.cloud.always = None
+    with pytest.raises(PermanentError, match="more than max_cost_per_month"):
+        books.read(source, NOW)
+    # Once there is room again, everything is told.
+    source._costs._most_usd = Decimal(1)
+    (batch,) = books.read(source, NOW)
+    assert batch.meters["cost 2026-11"].value == batch.use.cost_usd == 4 * Decimal("0.000059604645")
+    assert batch.use.calls == len(stage.cloud.calls)
+
+
+def test_a_query_that_was_refused_has_cost_nothing(stage: Stage, books: Books) -> None:
+    stage.load(*LINES)
+    source = stage.source(backfill="1d")
+    stage.cloud.always = lambda call: RefusedError(429, "rateLimitExceeded", "no") if call.method == "POST" else None
+    with pytest.raises(TemporaryError):
+        books.read(source, NOW)
+    stage.cloud.always = None
+    (batch,) = books.read(source, NOW)
+    assert batch.meters["cost 2026-11"].value == Decimal("0.000059604645")
 
 
 def test_partitions_before_the_window_are_not_paid_for(stage: Stage) -> None:
