@@ -153,6 +153,10 @@ class GcpBillingExport:
         """Read one window. Raises OutsideError as the port says."""
         return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
 
+    def paid(self) -> Batch:
+        """As the port says."""
+        return Batch((), {}, None, meters=self._costs.count(Decimal(0), self._at), use=self._all_use())
+
     def probe(self) -> str:
         """Look at the table and estimate a read; nothing is billed."""
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
@@ -166,8 +170,7 @@ class GcpBillingExport:
             # What was asked in vain is paid for as well.
             self._in_vain.append(reader.use)
             raise
-        uses, self._in_vain = [batch.use, *self._in_vain], []
-        return replace(batch, use=ApiUse(sum(use.calls for use in uses), total(use.cost_usd for use in uses)))
+        return replace(batch, use=self._all_use(batch.use))
 
     def _go_on(self, window: Window, rest: _Rest) -> Batch:
         rest.reader.go_on()
@@ -250,6 +253,11 @@ class GcpBillingExport:
                 f"the table {self._settings.table} is no Cloud Billing export: it lacks the columns {', '.join(lacks)}"
             )
         return table
+
+    def _all_use(self, *uses: ApiUse) -> ApiUse:
+        """These, and that of reads that failed."""
+        all_of_it, self._in_vain = [*uses, *self._in_vain], []
+        return ApiUse(sum(use.calls for use in all_of_it), total(use.cost_usd for use in all_of_it))
 
     def _is_running(self, window: Window) -> bool:
         return window.period.end > self._at

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from alarms.model import Period
 from monitor.errors import BadDataError, OutsideError, PermanentError, TemporaryError
-from monitor.model import CREDIT
+from monitor.model import CREDIT, ApiUse
 from monitor.period import month_of
 from monitor.simulation.billing_export import PACIFIC, ExportLine
 from monitor.simulation.gcp import Call, RefusedError
@@ -474,11 +474,14 @@ def test_what_was_billed_counts_even_if_no_row_of_it_came(
     stage.cloud.always = None
     with pytest.raises(PermanentError, match="more than max_cost_per_month"):
         books.read(source, NOW)
-    # Once there is room again, everything is told.
-    source._costs._most_usd = Decimal(1)
-    (batch,) = books.read(source, NOW)
-    assert batch.meters["cost 2026-11"].value == batch.use.cost_usd == 4 * Decimal("0.000059604645")
-    assert batch.use.calls == len(stage.cloud.calls)
+    paid = source.paid()
+    assert paid.meters["cost 2026-11"].value == paid.use.cost_usd == 3 * Decimal("0.000059604645")
+    assert paid.use.calls == len(stage.cloud.calls)
+    assert source.paid().use == ApiUse(), "it is told once"
+    # Another process knows it from the store.
+    again = stage.source(backfill="1d", max_cost_per_month="0.0002")
+    with pytest.raises(PermanentError, match="more than max_cost_per_month"):
+        again.fetch(again.windows(NOW, dict(paid.meters), None)[0])
 
 
 def test_a_query_that_was_refused_has_cost_nothing(stage: Stage, books: Books) -> None:
