@@ -278,7 +278,7 @@ def _not_answered(error: Exception, doing: Doing) -> OutsideError:
         return PermanentError(f"the address of {doing.service} is not a valid URL; expected https://host")
     if isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException | ConnectionError):
         return AccessError(
-            f"a file that {doing.what} needs cannot be read ({type(error).__name__}): look at the file, and at what "
-            "GOOGLE_APPLICATION_CREDENTIALS and REQUESTS_CA_BUNDLE name"
+            f"the files with credentials and certificates for {doing.service} cannot be read ({type(error).__name__}): "
+            "look at what GOOGLE_APPLICATION_CREDENTIALS and REQUESTS_CA_BUNDLE name, and who may read that"
         )
     return TemporaryError(f"{doing.service} gave no usable answer to {doing.what} ({type(error).__name__})")

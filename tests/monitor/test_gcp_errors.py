@@ -216,7 +216,7 @@ def test_a_file_that_cannot_be_read(
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", stage.cloud.url.replace("http:", "https:"))
     monkeypatch.setenv(variable, str(tmp_path / name))
     said = refusal(stage, AccessError)
-    assert f"needs cannot be read ({kind})" in said
+    assert f"cannot be read ({kind})" in said
     assert variable in said
 
 
