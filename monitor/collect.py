@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from alarms.errors import OutsideError, PermanentError, UnreachableError
 from monitor.model import Batch, Window
-from monitor.ports import BillingSource
+from monitor.ports import BillingSource, PaidSource
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,13 @@ class Fetched:
     `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
     it was not good enough for the ledger; then the source is asked for nothing more this turn. `flight`: of which call.
     `followed`: another answer is there already, and comes next.
+    `paid`: what it has cost although it failed.
     """
 
     source: str
     batch: Batch | None = None
     error: OutsideError | None = None
+    paid: Batch | None = None
     window: Window | None = None
     running: bool = True
     last: bool = True
@@ -180,7 +182,8 @@ def _fetch(source: BillingSource, window: Window, *, running: bool, more: bool) 
     try:
         batch = source.fetch(window)
     except OutsideError as error:
-        return Fetched(source.name, error=error, running=running)
+        paid = source.paid() if isinstance(source, PaidSource) else None
+        return Fetched(source.name, error=error, paid=paid, running=running)
     except Exception:  # a defect in one source must not silence the others; it is told like a failure
         log.exception("A defect in a source. source=%s", source.name)
         defect = PermanentError("failed for a reason that is a defect of this program; see the log")

@@ -189,6 +189,7 @@ class Cycle:
         clock = replace(clock, first_attempt=clock.first_attempt or now)
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
+            facts.add_paid(tx, clock.name, f"{now:%Y-%m}", fetched.paid)
             return after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")
@@ -257,7 +258,8 @@ class Cycle:
 
 def _as_a_whole(batch: Batch, window: Window) -> Batch:
     """A past month that was read whole again is all there is of it: series of another grain (`by`) must not stay."""
-    return batch if not batch.replaces or batch.missing else replace(batch, whole=window.period)
+    # What a source says itself it knows better: of a table that has lost its oldest days, say.
+    return batch if not batch.replaces or batch.missing or batch.whole else replace(batch, whole=window.period)
 
 
 def _log_change(before: SourceClock, after: SourceClock) -> None:

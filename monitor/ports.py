@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from monitor.billing_months import BillingMonths
 from monitor.model import Batch, MeterReading, Window
@@ -32,6 +32,14 @@ class BillingSource(Protocol):
 
     def probe(self) -> str:
         """Try it read-only for `check-config --live`; one sentence on what was seen. Raises like `fetch`."""
+
+
+@runtime_checkable
+class PaidSource(Protocol):
+    """A source that pays for what it asks, whether or not it is answered, and has a limit on that."""
+
+    def paid(self) -> Batch:
+        """What reads that failed have cost and no batch has told: its `meters` and `use` alone. Told once."""
 
 
 class SourceDefaults(Protocol):

@@ -18,6 +18,7 @@ from alarms.clients import dates
 from alarms.clients.aws_actions import TWIN_ACTIONS
 from alarms.clients.aws_answers import guard
 from alarms.clients.http import parse_retry_after
+from alarms.clients.tls import is_untrusted
 from alarms.errors import (
     AccessError,
     MissingExtraError,
@@ -86,11 +87,6 @@ _MISCONFIGURED = frozenset((
     "ParamValidationError", "ProfileNotFound", "UnknownEndpointError", "UnknownRegionError",
 ))
 _NOT_SENT = frozenset(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"))
-# What TLS says of a server that is not who it should be, or that offers nothing but what is broken by now.
-_UNTRUSTED = (
-    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION",
-    "WRONG_VERSION_NUMBER",
-)
 # fmt: on
 
 
@@ -233,7 +229,7 @@ def _not_answered(error: Exception) -> OutsideError:
     if kinds & _NOT_SENT:
         return UnreachableError(f"AWS could not be reached ({name}): check the network, the proxy and the endpoint")
     if "SSLError" in kinds:
-        if any(reason in str(error) for reason in _UNTRUSTED):
+        if is_untrusted(str(error)):
             return AccessError(
                 "the server that answers for AWS cannot prove that it is AWS (its certificate or TLS version was "
                 "refused): check the endpoint and the proxy, or name the authority in AWS_CA_BUNDLE"

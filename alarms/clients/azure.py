@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from alarms.clients.azure_refusals import login_refused
 from alarms.clients.azure_scope import ACTION_GROUP, Scope, parse_scopes
+from alarms.clients.tls import is_untrusted
 from alarms.errors import (
     AccessError,
     MissingExtraError,
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 _CONNECT_S, _READ_S, _PROCESS_S = 5, 30, 10
 _LOGIN_READ_S = 10
 _AGENT = "cloud-budget-monitor"
-_UNTRUSTED = (
-    "CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION",
-    "WRONG_VERSION_NUMBER",
-)  # fmt: skip
 
 
 def _https(url: str) -> str:
@@ -140,7 +137,7 @@ def translate(error: Exception) -> OutsideError:
     from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseTimeoutError
 
     text, name = str(error), type(error).__name__
-    if any(reason in text for reason in _UNTRUSTED):
+    if is_untrusted(text):
         return AccessError(
             "the server that answers for Azure cannot prove that it is Azure (its certificate or TLS version was "
             "refused): check the endpoint and the proxy, or name the authority in REQUESTS_CA_BUNDLE"

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from alarms.clients.http import parse_retry_after
+from alarms.clients.tls import is_untrusted
 from alarms.errors import (
     AccessError,
     BadDataError,
@@ -31,11 +32,6 @@ _FURTHER_TRIES = 2
 _FIRST_WAIT_S = 0.3
 _REASON = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)
 _PERMISSION = re.compile(r"\b(bigquery|billing|pubsub|serviceusage|resourcemanager)\.[a-z]+\.[a-zA-Z]+\b", re.ASCII)
-# What TLS says of a server that is not who it should be, or that offers nothing but what is broken by now.
-_UNTRUSTED = (
-    *("CERTIFICATE_VERIFY_FAILED", "doesn't match", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"),
-    "WRONG_VERSION_NUMBER",
-)
 _NOT_ENABLED = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 _NO_BILLING = frozenset({"billingNotEnabled", "BILLING_DISABLED", "billingTierLimitExceeded"})
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
@@ -59,6 +55,11 @@ class Doing:
     api: str
     project: str
     needs: str
+
+    @property
+    def thing(self) -> str:
+        """What it is done to, as `needs` names it last: `subscription projects/p/subscriptions/s`."""
+        return self.needs.rpartition(" on ")[2]
 
 
 class Session:
@@ -129,7 +130,6 @@ def retry(seconds: float) -> Any:
 def translated(doing: Doing) -> Iterator[None]:
     """Around calls of an SDK: what they raise leaves as an OutsideError."""
     try:
-        import requests.exceptions
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.protobuf.json_format import Error as FormatError
@@ -139,7 +139,7 @@ def translated(doing: Doing) -> Iterator[None]:
         ) from error
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException, TimeoutError) as error:
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
         raise translate(error, doing) from error
     except (ArithmeticError, AttributeError, FormatError, LookupError, RecursionError, TypeError, ValueError) as error:
         # What the SDK falls over: no JSON, or JSON of another shape.
@@ -222,7 +222,7 @@ def _refused(error: Any, doing: Doing) -> OutsideError:
     if advice:
         return AccessError(f"{said}: {advice}")
     if status == _NOT_FOUND:
-        return PermanentError(f"{said}: it is not there; check the names of project, dataset and table")
+        return PermanentError(f"{said}: it is not there; check the name of {doing.thing}")
     return PermanentError(said)
 
 
@@ -262,7 +262,7 @@ def _not_answered(error: Exception, doing: Doing) -> OutsideError:
     import requests.exceptions
 
     if isinstance(error, requests.exceptions.SSLError):
-        if any(reason in str(error) for reason in _UNTRUSTED):
+        if is_untrusted(str(error)):
             return AccessError(
                 f"the server that answers for {doing.service} cannot prove that it is Google (its certificate or TLS "
                 "version was refused): check the proxy, or name the authority in REQUESTS_CA_BUNDLE"
@@ -276,4 +276,9 @@ def _not_answered(error: Exception, doing: Doing) -> OutsideError:
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return PermanentError(f"the address of {doing.service} is not a valid URL; expected https://host")
+    if isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException | ConnectionError):
+        return AccessError(
+            f"the files with credentials and certificates for {doing.service} cannot be read ({type(error).__name__}): "
+            "look at what GOOGLE_APPLICATION_CREDENTIALS and REQUESTS_CA_BUNDLE name, and who may read that"
+        )
     return TemporaryError(f"{doing.service} gave no usable answer to {doing.what} ({type(error).__name__})")

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alarms.settings import StrictModel
 
-_PROJECT = r"[a-z][a-z0-9.:-]{1,100}"
-_TOPIC = re.compile(rf"projects/{_PROJECT}/topics/[A-Za-z][A-Za-z0-9._~+%-]{{2,254}}", re.ASCII)
-_CHANNEL = re.compile(rf"projects/(?:{_PROJECT}|\d{{1,20}})/notificationChannels/\d{{1,30}}", re.ASCII)
+# Its id, within an expression.
+PROJECT = r"[a-z][a-z0-9.:-]{1,100}"
+_TOPIC = re.compile(rf"projects/{PROJECT}/topics/[A-Za-z][A-Za-z0-9._~+%-]{{2,254}}", re.ASCII)
+_CHANNEL = re.compile(rf"projects/(?:{PROJECT}|\d{{1,20}})/notificationChannels/\d{{1,30}}", re.ASCII)
 # A budget has so many e-mail channels at most.
 _MOST_CHANNELS = 5
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
@@ -14,14 +14,18 @@ from alarms.clients.gcp import Doing, Session, permission_of, reason_of, retry, 
 from monitor.clients.query_costs import billed_for, price_of
 from monitor.errors import AccessError, BadDataError, OutsideError, PermanentError, TemporaryError
 from monitor.model import ApiUse
+from monitor.period import midnight
 
 Row: TypeAlias = Mapping[str, Any]
 
+_DAY = timedelta(days=1)
 _CALL_S = 20.0
 _PAGE_ROWS = 20_000
 # BigQuery itself ends a job after that: whoever waited for it has gone.
 _JOB_MS = 50_000
 _FORBIDDEN, _NOT_FOUND, _BAD_REQUEST = 403, 404, 400
+# A partition goes as a whole, so long after its start: its last rows were there for so much less.
+_LONGEST = {"MONTH": timedelta(days=31), "YEAR": timedelta(days=366)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Table:
     """What BigQuery says of a table. `size` in bytes; `partitioned`: by day of loading, which `_PARTITIONTIME` names.
 
     `settled`: `modified` and `size` tell whether rows have come since: it is no view, and nothing is in a buffer.
+    `made`: when, if that is known. `keeps`: for how long a row stays in it at least, None: for ever.
     """
 
     location: str
@@ -37,6 +42,14 @@ class Table:
     modified: datetime | None
     size: int
     settled: bool
+    made: datetime | None = None
+    keeps: timedelta | None = None
+
+    def kept_from(self, start: datetime, now: datetime) -> datetime:
+        """From where on, `start` at the earliest, no row has gone by its age: none is loaded before its usage's day."""
+        if self.keeps is None:
+            return start
+        return max(start, min(midnight((now - self.keeps).date()) + _DAY, midnight(now.date())))
 
 
 class BigQuery:
@@ -52,7 +65,7 @@ class BigQuery:
         self._seconds = seconds
         self._give_up_at = time.monotonic() + seconds
         self._calls = session.calls
-        self._billed = 0
+        self._estimated = self._billed = 0
         self._made: Any = None
 
     @property
@@ -86,6 +99,8 @@ class BigQuery:
                 modified=found.modified,
                 size=int(found.num_bytes or 0),
                 settled=found.table_type == "TABLE" and found.streaming_buffer is None,
+                made=found.created,
+                keeps=_keeps(partitioning),
             )
 
     def estimate(self, sql: str, parameters: Mapping[str, str | datetime], location: str) -> int:
@@ -102,27 +117,35 @@ class BigQuery:
                 job_retry=None,
                 timeout=_CALL_S,
             )
-            return int(job.total_bytes_processed)
+            self._estimated = int(job.total_bytes_processed)
+            return self._estimated
 
     def rows(self, sql: str, parameters: Mapping[str, str | datetime], location: str, most_bytes: int) -> Iterator[Row]:
         """Every row of a query; it is refused, and costs nothing, where it would be billed for more than `most_bytes`.
 
-        Raises BadDataError when other than all rows came.
+        What may have run is counted as it was estimated, if nobody says better. Raises BadDataError when other than all
+        rows came.
         """
         doing = self._doing("the query", self._needs_data)
         client = self._client(doing)
-        with self._explained(doing, location):
-            config = self._config(parameters, maximum_bytes_billed=most_bytes, job_timeout_ms=_JOB_MS)
-            job = client.query(
-                sql,
-                job_config=config,
-                location=location or None,
-                retry=retry(_CALL_S),
-                job_retry=None,
-                timeout=_CALL_S,
-            )
-            found = job.result(page_size=_PAGE_ROWS, retry=retry(_CALL_S), job_retry=None, timeout=self._left())
-            self._billed += int(job.total_bytes_billed or 0) or billed_for(int(job.total_bytes_processed or 0))
+        job: Any = None
+        try:
+            with self._explained(doing, location):
+                config = self._config(parameters, maximum_bytes_billed=most_bytes, job_timeout_ms=_JOB_MS)
+                job = client.query(
+                    sql,
+                    job_config=config,
+                    location=location or None,
+                    retry=retry(_CALL_S),
+                    job_retry=None,
+                    timeout=_CALL_S,
+                )
+                found = job.result(page_size=_PAGE_ROWS, retry=retry(_CALL_S), job_retry=None, timeout=self._left())
+                self._billed += int(job.total_bytes_billed or 0) or billed_for(int(job.total_bytes_processed or 0))
+        except OutsideError as error:
+            if _may_have_run(job, error):
+                self._billed += billed_for(self._estimated)
+            raise
         return self._all_of(found, self._doing("a page of the query's rows", self._needs_data))
 
     def _all_of(self, found: Any, doing: Doing) -> Iterator[Row]:
@@ -230,6 +253,20 @@ class BigQuery:
             f"there is no table {self._table}; exports are named gcp_billing_export_v1_<billing account with _ for ->, "
             f"or gcp_billing_export_resource_v1_...: {hint}"
         )
+
+
+def _may_have_run(job: Any, error: OutsideError) -> bool:
+    """Whether a query is billed although it ended in an error. `job`: as it was accepted, None if that is not known."""
+    if job is None:
+        return isinstance(error, BadDataError) or (isinstance(error, TemporaryError) and error.uncertain)
+    # One that fails is not billed, one that is stopped may be.
+    return not job.error_result or job.error_result.get("reason") == "stopped"
+
+
+def _keeps(partitioning: Any) -> timedelta | None:
+    if partitioning is None or partitioning.expiration_ms is None:
+        return None
+    return timedelta(milliseconds=int(partitioning.expiration_ms)) - _LONGEST.get(partitioning.type_, _DAY)
 
 
 def nearest(name: str, known: Collection[str]) -> str:

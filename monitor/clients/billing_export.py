@@ -73,7 +73,9 @@ SELECT
   UNIX_SECONDS(MAX(MAX(IF(code = @currency AND kind = 'regular', known_until, NULL))) OVER ()) AS newest_usage,
   UNIX_SECONDS(MAX(MAX(IF(code = @currency, known_until, NULL))) OVER ()) AS newest,
   UNIX_SECONDS(MAX(MAX(IF(code != @currency, known_until, NULL))) OVER ()) AS newest_elsewhere,
-  MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere
+  MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere,
+  COUNT(DISTINCT IF(code = @currency AND IFNULL(SUM(amount), 1) != 0, day_booked, NULL))
+    OVER (PARTITION BY SUBSTR(day_booked, 1, 7)) AS days_shown
 FROM line
 WHERE day_booked BETWEEN @first_day AND @last_day
 GROUP BY day_booked, invoice_month, {names}, kind, code
@@ -85,10 +87,12 @@ class Line:
     """What is booked on a UTC day on what is told apart. `cost` None: no amount of it was usable; `credit` None: none.
 
     `day`: of the usage; the first of the invoice's month where the usage is older than the month before that.
-    `until`: where usage ends, on that day. `invoice`: the first day of its month.
+    `until`: where usage ends, on that day. `invoice`: the first day of its month. `days_shown`: on how many days of the
+    month there are costs.
     """
 
     day: date
+    days_shown: int
     invoice: date
     account: str
     service: str
@@ -169,6 +173,7 @@ def line_of(row: Row, tags: Sequence[str]) -> Line:
         values = ((key, row[f"by_tag_{place}"]) for place, key in enumerate(tags))
         return Line(
             day=day,
+            days_shown=int(row["days_shown"]),
             invoice=date(int(invoice[:4]), int(invoice[4:]), 1),
             account=str(row.get("by_account", "")),
             service=str(row.get("by_service", "")),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from alarms.clients.aws import translated
+from alarms.money import to_places
 from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
 
 # What is asked for besides days: ("DIMENSION", "SERVICE"), ("TAG", "training-run").
@@ -28,20 +29,14 @@ _DAY = timedelta(days=1)
 _NOT_YET_AGAIN = timedelta(hours=1)
 # AWS writes plain decimals; a small one may have an exponent.
 _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,40})?(E-\d{1,2})?", re.ASCII | re.IGNORECASE)
-_PLACES = 18
-_SMALLEST = Decimal(1).scaleb(-_PLACES)
 _CHANGED = frozenset({"InvalidNextTokenException", "RequestChangedException"})
 
 
 @dataclass(slots=True)
 class Answer:
-    """All pages of one question. `estimated`: the first day that may still change, None if there is none.
-
-    `costs` has a zero where AWS says zero; a day without any group has none.
-    """
+    """All pages of one question. `costs` has a zero where AWS says zero; a day without any group has none."""
 
     costs: Costs = field(default_factory=dict)
-    estimated: date | None = None
     days: set[date] = field(default_factory=set)
 
 
@@ -93,8 +88,6 @@ class CostReader:
         answer.days.add(day)
         if not isinstance(result["Estimated"], bool):
             raise TypeError
-        if result["Estimated"]:
-            answer.estimated = min(day, answer.estimated or day)
         for group in result["Groups"]:
             keys = tuple(_value(key, kind) for key, kind in zip(group["Keys"], groups, strict=True))
             cost = self._cost(group["Metrics"][_METRIC])
@@ -114,8 +107,7 @@ class CostReader:
             raise PermanentError(
                 f"Cost Explorer bills in {named}, but the source is set to {self._currency}: change its currency"
             )
-        places = cost.as_tuple().exponent
-        return cost.quantize(_SMALLEST) if isinstance(places, int) and places < -_PLACES else cost
+        return to_places(cost)
 
     def _pages(self, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Every page of an answer. A server that goes round in circles is caught, and the deadline kept."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from alarms.clients.gcp_settings import PROJECT
 from alarms.money import parse_amount
 from monitor.billing_months import BillingMonths
 
@@ -15,8 +16,7 @@ from monitor.billing_months import BillingMonths
 BILLING_MONTHS = BillingMonths(zone="America/Los_Angeles")
 _ACCOUNT = re.compile(r"[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}", re.ASCII)
 _EXPORT = re.compile(r"gcp_billing_export_(?:resource_)?v1_([0-9A-F]{6})_([0-9A-F]{6})_([0-9A-F]{6})", re.ASCII)
-_PROJECT = r"[a-z][a-z0-9.:-]{1,100}"
-_TABLE = re.compile(rf"{_PROJECT}\.[A-Za-z0-9_]{{1,1024}}\.[A-Za-z0-9_-]{{1,1024}}", re.ASCII)
+_TABLE = re.compile(rf"{PROJECT}\.[A-Za-z0-9_]{{1,1024}}\.[A-Za-z0-9_-]{{1,1024}}", re.ASCII)
 _LABEL = re.compile(r"[a-z\u00df-\uffff][a-z0-9_\u00df-\uffff-]{0,62}")
 _SIZE = re.compile(r"(\d{1,6})(MB|GB|TB)", re.ASCII)
 _UNITS = {"MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
@@ -38,7 +38,7 @@ def _table(name: str) -> str:
 
 
 def _project(name: str) -> str:
-    if not re.fullmatch(_PROJECT, name, re.ASCII):
+    if not re.fullmatch(PROJECT, name, re.ASCII):
         raise ValueError('expected the id of a project, such as "my-project"')
     return name
 
@@ -74,7 +74,7 @@ def _dollars(value: Any) -> Decimal:
 
 
 def _subscription(name: str) -> str:
-    if not re.fullmatch(rf"projects/{_PROJECT}/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{{2,254}}", name, re.ASCII):
+    if not re.fullmatch(rf"projects/{PROJECT}/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{{2,254}}", name, re.ASCII):
         raise ValueError('expected "projects/PROJECT/subscriptions/NAME"')
     return name
 

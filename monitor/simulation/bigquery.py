@@ -38,12 +38,15 @@ class BigQueryService:
     """Tables by `project.dataset.table`, and an API over them that is part of a `GoogleCloud`.
 
     `page_rows`: what a page has at most, whatever was asked for. `weight`: how many lines each line counts for where
-    bytes are billed. `queries`: the texts that were run, dry runs too.
+    bytes are billed. `queries`: the texts that were run, dry runs too. `expiration_ms`: so long partitions stay;
+    `made_at`: when the tables were made.
     """
 
     def __init__(self, cloud: GoogleCloud, *, location: str = "US") -> None:
         self.page_rows = 100_000
         self.weight = 1
+        self.expiration_ms: int | None = None
+        self.made_at: datetime | None = None
         self.queries: list[str] = []
         self.location = location
         self._cloud = cloud
@@ -94,6 +97,8 @@ class BigQueryService:
         if name not in self._tables:
             raise RefusedError(404, "notFound", f"Not found: Table {project}:{dataset}.{table}")
         ((count,),) = self.execute(name, "SELECT count(*) FROM {table}")
+        expiration = {} if self.expiration_ms is None else {"expirationMs": str(self.expiration_ms)}
+        made = {} if self.made_at is None else {"creationTime": str(int(self.made_at.timestamp() * 1000))}
         return {
             "kind": "bigquery#table",
             "id": f"{project}:{dataset}.{table}",
@@ -101,11 +106,11 @@ class BigQueryService:
             "schema": {"fields": [{"name": field, "type": kind} for field, kind in SCHEMA.items() if field[0] != "_"]},
             "type": "TABLE",
             "location": self.location,
-            "timePartitioning": {"type": "DAY"},
+            "timePartitioning": {"type": "DAY"} | expiration,
             "numRows": str(count),
             "numBytes": str(count * _BYTES_PER_VALUE * len(SCHEMA)),
             "lastModifiedTime": str(int(self._tables[name].timestamp() * 1000)),
-        }
+        } | made
 
     def _list_tables(self, call: Call) -> Json:
         project, dataset = call.groups

@@ -2,7 +2,7 @@
 
 moto has only answers that were put there beforehand. This speaks what boto3 sends, AWS JSON 1.1, and refuses what AWS
 refuses: more than two groups, a start that is not before the end or lies in the future, an end beyond the month, days
-longer than 14 months ago.
+of more than 13 months before the running one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Self
 TARGET = "AWSInsightsIndexService."
 _LARGEST = 1_000_000
 _MOST_GROUPS = 2
-_KEPT_MONTHS = 14
+_KEPT_MONTHS = 13
 _DAY = timedelta(days=1)
 _DIMENSIONS = {"SERVICE", "LINKED_ACCOUNT", "RECORD_TYPE", "REGION", "USAGE_TYPE"}
 
@@ -142,7 +142,7 @@ class CostExplorer:
         self, request: dict[str, Any], start: date, end: date, groups: Sequence[Mapping[str, str]]
     ) -> Refusal | None:
         month = self.today.year * 12 + self.today.month - 1 - _KEPT_MONTHS
-        oldest = date(month // 12, month % 12 + 1, min(self.today.day, 28))
+        oldest = date(month // 12, month % 12 + 1, 1)
         next_month = (self.today.replace(day=1) + 31 * _DAY).replace(day=1)
         wrong = (
             start >= end,

@@ -21,6 +21,7 @@ from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.money import EXACT, total
 from alarms.settings import Duration
+from monitor.billing_months import months_later
 from monitor.clients.aws import bill_of_account
 from monitor.clients.cost_explorer import USD_PER_REQUEST, Answer, CostReader, Group
 from monitor.clock import SystemClock
@@ -34,8 +35,9 @@ DEADLINE_S = 60.0
 _RETRIES = 2
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-# Cost Explorer keeps days for 14 months, with the running one.
-_KEPT = timedelta(days=395)
+# Cost Explorer keeps days for so many months before the running one; with that one they are so long at most.
+_KEPT_MONTHS = 13
+_KEPT = timedelta(days=428)
 # So many months are filled in with one question: what it costs is pages.
 _MONTHS_AT_ONCE = 3
 # Credits are no part of a gross figure and come late anyhow; with each second read the usual source stays below $2.
@@ -109,7 +111,9 @@ class AwsCostExplorer:
         """From the first of the last month to now; then what was never read before that, some months at once."""
         start = month_of(month_of(now).start - _SECOND).start
         known = {key: reading for key, reading in meters.items() if start <= reading.at <= now}
-        missing = months_before(min(filled_since or start, start), now - self._settings.backfill)
+        kept_since = midnight(months_later(month_of(now).start.date(), -_KEPT_MONTHS))
+        oldest = max(now - self._settings.backfill, kept_since)
+        missing = months_before(min(filled_since or start, start), oldest)
         stretches = (missing[place : place + _MONTHS_AT_ONCE] for place in range(0, len(missing), _MONTHS_AT_ONCE))
         past = (Window(Period(months[-1].start, months[0].end)) for months in stretches)
         return [Window(Period(start, now + _SECOND), known), *past]

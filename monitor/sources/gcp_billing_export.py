@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -18,11 +18,11 @@ from alarms.clients.deadline import within
 from alarms.clients.gcp import Session
 from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
-from alarms.money import EXACT
+from alarms.money import total
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths
 from monitor.clients.bigquery import BigQuery, Row, Table
-from monitor.clients.billing_export import Line, Overview, columns_for, line_of, overview_of, parameters_of, query_of
+from monitor.clients.billing_export import Overview, columns_for, line_of, overview_of, parameters_of, query_of
 from monitor.clients.gcp_billing import account_text
 from monitor.clients.gcp_keys import (
     BILLING_MONTHS,
@@ -34,11 +34,13 @@ from monitor.clients.gcp_keys import (
     TableName,
     billing_account_in,
 )
+from monitor.clients.line_costs import LineCosts
 from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
+from monitor.clients.shown_days import ShownDays
 from monitor.clients.table_marks import TableMarks
 from monitor.clock import SystemClock, to_text
-from monitor.errors import PermanentError
-from monitor.model import CREDIT, Batch, Charge, MeterReading, Series, Window
+from monitor.errors import OutsideError, PermanentError
+from monitor.model import ApiUse, Batch, MeterReading, Window
 from monitor.period import midnight, month_of
 from monitor.ports import BillingSource
 
@@ -51,7 +53,6 @@ _CLOSED_AFTER = timedelta(days=9, hours=8)
 _CURRENCY_ENDED = timedelta(days=1)
 # More rows at once take too much memory; they come in parts, each all of some days.
 _MOST_ROWS = 100_000
-_ZERO = Decimal(0)
 
 Detail: TypeAlias = Literal["account", "service", "region", "run"]
 
@@ -114,10 +115,7 @@ class _Rest:
     first: Row
     since: datetime
     marks: Mapping[str, MeterReading]
-
-
-# What each series cost on each day, and where on that day its usage ends.
-_Costs: TypeAlias = dict[tuple[Series, date], tuple[Decimal, datetime]]
+    shown: ShownDays
 
 
 class GcpBillingExport:
@@ -133,6 +131,7 @@ class GcpBillingExport:
         self._costs = QueryCosts(settings.max_bytes_per_query, settings.max_cost_per_month)
         way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, sorted(settings.tags))
         self._marks = TableMarks(way)
+        self._in_vain: list[ApiUse] = []
         self._now: datetime | None = None
 
     def windows(
@@ -154,23 +153,42 @@ class GcpBillingExport:
         """Read one window. Raises OutsideError as the port says."""
         return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
 
+    def paid(self) -> Batch:
+        """As the port says."""
+        return Batch((), {}, None, meters=self._costs.count(Decimal(0), self._at), use=self._all_use())
+
     def probe(self) -> str:
         """Look at the table and estimate a read; nothing is billed."""
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
     def _fetch(self, window: Window) -> Batch:
-        if isinstance(window.part, _Rest):
-            window.part.reader.go_on()
-            return self._next_part(window, window.part)
-        reader = self._reader()
+        rest = window.part if isinstance(window.part, _Rest) else None
+        reader = rest.reader if rest else self._reader()
+        try:
+            batch = self._go_on(window, rest) if rest else self._read(window, reader)
+        except OutsideError:
+            # What was asked in vain is paid for as well.
+            self._in_vain.append(reader.use)
+            raise
+        return replace(batch, use=self._all_use(batch.use))
+
+    def _go_on(self, window: Window, rest: _Rest) -> Batch:
+        rest.reader.go_on()
+        return self._next_part(window, rest)
+
+    def _read(self, window: Window, reader: BigQuery) -> Batch:
         table = self._described(reader)
         if (known := self._marks.unchanged(window.meters, table, self._at)) is not None:
             return Batch((), {}, known, use=reader.use)
-        query, parameters = self._query(window.period, table)
+        if (start := table.kept_from(window.period.start, self._at)) >= window.period.end:
+            return Batch((), {}, None, use=reader.use)
+        query, parameters = self._query(Period(start, window.period.end), table)
         self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
-        rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        try:
+            rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        finally:
+            cost = self._costs.count(reader.use.cost_usd, self._at)
         first = next(rows, None)
-        cost = self._costs.count(reader.use.cost_usd, self._at)
         if first is None:
             # Missing is missing: what is stored stays, and the table is looked through again next time.
             return Batch((), {}, None, meters=cost, use=reader.use)
@@ -180,25 +198,31 @@ class GcpBillingExport:
         if self._is_running(window) and overview.newest is not None and not overview.unusable:
             marks = cost | self._marks.after(table, overview.newest, self._at)
         # Of what was before the first line that is there, nothing is said: the table may have been made anew.
-        since = max(window.period.start, midnight(line_of(first, self._settings.tags).day))
-        return self._next_part(window, _Rest(reader, rows, first, since, marks))
+        shown = ShownDays(self._settings.currency, window.meters, start)
+        since = shown.begins(line_of(first, self._settings.tags).day, table.made)
+        if since >= window.period.end:
+            # Nothing of it may be booked, so it is no news either.
+            return Batch((), {}, None, meters=cost, use=reader.use)
+        return self._next_part(window, _Rest(reader, rows, first, since, marks, shown))
 
     def _next_part(self, window: Window, rest: _Rest) -> Batch:
         """As many days as have about `most` rows, one at least; all that is left if that is fewer."""
         overview = overview_of(rest.first)
-        costs: _Costs = {}
+        costs = LineCosts(self.name)
         row: Row | None = rest.first
-        count, booked = 0, window.period.start.date()
+        count, booked = 0, rest.since.date()
         while row is not None:
             line = line_of(row, self._settings.tags)
             if count >= self._most and line.day > booked:
                 break
             count, booked = count + 1, max(booked, line.day)
-            if line.currency == self._settings.currency:
-                self._add(line, costs)
+            rest.shown.take(line.day, line.days_shown)
+            if line.currency == self._settings.currency and line.day >= rest.since.date():
+                costs.add(line)
             row = next(rest.rows, None)
         span = Period(rest.since, window.period.end if row is None else midnight(booked + _DAY))
-        charges, replaces = _charges(costs, span)
+        rest.shown.check(span)
+        charges, replaces = costs.charges(span)
         unusable = overview.unusable
         batch = Batch(
             charges,
@@ -211,26 +235,9 @@ class GcpBillingExport:
             use=rest.reader.use,
         )
         if row is None:
-            return replace(batch, meters=rest.marks)
+            days = rest.shown.meters if self._is_running(window) else {}
+            return replace(batch, meters={**rest.marks, **days})
         return replace(batch, missing=(), rest=replace(window, part=replace(rest, first=row, since=span.end)))
-
-    def _add(self, line: Line, costs: _Costs) -> None:
-        month = line.day.replace(day=1)
-        series = Series(
-            self.name,
-            line.currency,
-            line.account,
-            line.service,
-            line.region,
-            line.run,
-            line.tags,
-            line.category,
-            "" if line.invoice == month else line.invoice.isoformat(),
-        )
-        for one, amount in ((series, line.cost), (replace(series, charge_category=CREDIT), line.credit)):
-            if amount is not None:
-                known, until = costs.get((one, line.day), (_ZERO, line.until))
-                costs[one, line.day] = EXACT.add(known, amount), max(until, line.until)
 
     def _query(self, period: Period, table: Table) -> tuple[str, dict[str, str | datetime]]:
         settings = self._settings
@@ -246,6 +253,11 @@ class GcpBillingExport:
                 f"the table {self._settings.table} is no Cloud Billing export: it lacks the columns {', '.join(lacks)}"
             )
         return table
+
+    def _all_use(self, *uses: ApiUse) -> ApiUse:
+        """These, and that of reads that failed."""
+        all_of_it, self._in_vain = [*uses, *self._in_vain], []
+        return ApiUse(sum(use.calls for use in all_of_it), total(use.cost_usd for use in all_of_it))
 
     def _is_running(self, window: Window) -> bool:
         return window.period.end > self._at
@@ -278,8 +290,7 @@ class GcpBillingExport:
         )
 
     def _account_text(self) -> str:
-        account = self._settings.billing_account or billing_account_in(self._settings.table)
-        if account is None:
+        if (account := self._settings.budgets_account) is None:
             return "the table's name says no billing account"
         return account_text(self._session, account, self._settings.billing_endpoint, self._project)
 
@@ -287,9 +298,3 @@ class GcpBillingExport:
 def _running_since(now: datetime) -> datetime:
     """The first day (UTC) of the month before that of the oldest invoice which may still change."""
     return month_of(month_of(now - _CLOSED_AFTER).start - _SECOND).start
-
-
-def _charges(costs: _Costs, span: Period) -> tuple[tuple[Charge, ...], dict[Series, Period]]:
-    """What was booked, and that it is all there is of its series in this span."""
-    charges = (Charge(series, Period(midnight(day), until), cost) for (series, day), (cost, until) in costs.items())
-    return tuple(charges), {series: span for series, _ in costs}

@@ -6,7 +6,6 @@ only when a later read finds that the ledger has it; until then it comes again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,9 +18,10 @@ from pydantic import Field
 from alarms.clients.deadline import within
 from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
-from alarms.money import EXACT, parse_amount, plain
+from alarms.money import EXACT, is_currency
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths
+from monitor.clients.budget_message import amount_of, document_of
 from monitor.clients.gcp_keys import BILLING_MONTHS, BillingAccount, SubscriptionName
 from monitor.clients.pubsub import Message, Subscription
 from monitor.clock import from_text, to_text
@@ -78,12 +78,26 @@ def create(settings: Settings) -> BillingSource:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a message says: the cost of a budget from `since` on, as of `at`. `amount` None: nothing that is usable."""
+    """What a message says: the cost of a budget from `since` on, as of `at`. `amount` None: nothing that is usable.
+
+    `odd`: why it cannot be the one that is meant, "" if it can; `foreign`: it is another account's.
+    """
 
     budget: str
     since: datetime
     at: datetime
     amount: Decimal | None
+    odd: str = ""
+    foreign: bool = False
+
+    def is_settled(self, seen: Mapping[str, datetime]) -> bool:
+        """Whether nothing is lost with it: the ledger has it, or one that is newer."""
+        if self.odd:
+            return bool(seen) and (self.foreign or self.at <= max(seen.values()))
+        if self.amount is None:
+            return any(self.at <= at for at in seen.values())
+        at = seen.get(_key(_SEEN, self))
+        return at is not None and self.at <= at
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +157,17 @@ class GcpBudgetMessages:
     def _take(self, subscription: Subscription, window: Window) -> Batch:
         messages = subscription.pull()
         told = {message.id: self._told(message) for message in messages}
-        ours = [one for one in told.values() if one is not None]
-        self._check_one_budget(ours)
         seen = {key: reading.at for key, reading in window.meters.items() if key.startswith(_SEEN)}
-        settled = [message for message in messages if _is_settled(told[message.id], seen)]
+        new = [one for one in told.values() if one is not None and not one.is_settled(seen)]
+        ours = [one for one in new if not one.odd]
+        self._check_meant(new, [one for one in told.values() if one is not None and not one.odd])
+        settled = [message for message in messages if told[message.id] not in new]
         subscription.acknowledge(settled)
         subscription.give_back([message for message in messages if message not in settled])
-        new = [one for one in ours if not _is_settled(one, seen)]
-        good = sorted({one for one in new if one.amount is not None}, key=lambda one: (one.since, one.at, one.amount))
+        good = _in_order(ours)
         newest = max([*seen.values(), *(one.at for one in good)], default=None)
         # A counter: what a later message says makes up for one that said nothing.
-        unusable = sum(one.amount is None and (newest is None or one.at > newest) for one in new)
+        unusable = sum(one.amount is None and (newest is None or one.at > newest) for one in ours)
         missing = (f"{unusable} unusable message{'s' * (unusable > 1)}",) if unusable else ()
         return self._book(window, _Rest(good, newest, unusable, missing, ApiUse(subscription.calls)))
 
@@ -170,34 +184,45 @@ class GcpBudgetMessages:
         return replace(batch, rejected=rest.unusable, missing=rest.missing)
 
     def _told(self, message: Message) -> _Told | None:
-        """What a message says; None if it is not one of our budget. Raises PermanentError for another account's."""
-        document = _document(message.data)
+        """What a message says; None if it is not one of our budget."""
+        document = document_of(message.data)
         budget = message.attributes.get("budgetId", "")
         if not budget or "costIntervalStart" not in document:
             return None
         if self._settings.budget not in (None, budget, document.get("budgetDisplayName")):
             return None
-        account, currency = message.attributes.get("billingAccountId", ""), document.get("currencyCode")
-        if account != self._settings.billing_account:
-            raise PermanentError(
+        at = message.published_at
+        try:
+            since, amount = from_text(document["costIntervalStart"]), amount_of(document.get("costAmount"))
+        except (AttributeError, TypeError, ValueError):
+            since, amount = at, None
+        foreign = message.attributes.get("billingAccountId", "") != self._settings.billing_account
+        return _Told(
+            budget, since, at, amount, self._odd(at - since, document.get("currencyCode"), foreign=foreign), foreign
+        )
+
+    def _odd(self, age: timedelta, currency: Any, *, foreign: bool) -> str:
+        """Why a message cannot be the one that is meant; "" if it can."""
+        if foreign:
+            return (
                 f"the messages of {self._settings.subscription} are of another billing account than "
                 f"{self._settings.billing_account}: check billing_account and the topic of the budget"
             )
         if currency != self._settings.currency and isinstance(currency, str):
-            raise PermanentError(
-                f"the budget is in {currency[:3]}, but source {self.name} is set to {self._settings.currency}: change "
-                "its currency"
+            named = currency if is_currency(currency) else "another currency"
+            return (
+                f"the budget is in {named}, but source {self.name} is set to {self._settings.currency}: "
+                "change its currency"
             )
-        try:
-            since = from_text(document["costIntervalStart"])
-        except (AttributeError, TypeError, ValueError):
-            return _Told(budget, message.published_at, message.published_at, None)
-        if message.published_at - since > _LONGEST:
-            raise PermanentError("the budget is not one by the month: its messages cannot be told apart by month")
-        return _Told(budget, since, message.published_at, _amount(document.get("costAmount")))
+        if age > _LONGEST:
+            return "the budget is not one by the month: its messages cannot be told apart by month"
+        return ""
 
-    def _check_one_budget(self, told: Sequence[_Told]) -> None:
-        budgets = sorted({one.budget for one in told})
+    def _check_meant(self, new: Sequence[_Told], ours: Sequence[_Told]) -> None:
+        """Raise PermanentError where it is not known what counts, or nothing that has come is what is meant."""
+        if new and all(one.odd for one in new):
+            raise PermanentError(max(new, key=lambda one: one.at).odd)
+        budgets = {one.budget for one in ours}
         if len(budgets) > 1:
             raise PermanentError(
                 f"the subscription has messages of {len(budgets)} budgets: say which one counts in `budget`, by its "
@@ -238,19 +263,16 @@ class _Books:
             self.charges[series, base.at] = Charge(series, period, EXACT.subtract(amount, base.value))
             known = self.replaces.get(series, period)
             self.replaces[series] = Period(min(known.start, base.at), max(known.end, until))
-        if told.at < end:
+        # Of what comes twice for one instant the next message tells the difference.
+        if base.at < told.at < end:
             self.meters[base_key] = MeterReading(told.at, amount)
         self.meters[seen_key] = MeterReading(told.at, amount)
 
 
-def _is_settled(told: _Told | None, seen: Mapping[str, datetime]) -> bool:
-    """Whether nothing is lost with it: it is none of ours, or the ledger has it, or one that is newer."""
-    if told is None:
-        return True
-    if told.amount is None:
-        return any(told.at <= at for at in seen.values())
-    at = seen.get(_key(_SEEN, told))
-    return at is not None and told.at <= at
+def _in_order(told: Sequence[_Told]) -> list[_Told]:
+    """Those with an amount, in the order of time; of two of the same instant the one that says more."""
+    good = sorted((one.since, one.at, one.amount, one.budget) for one in told if one.amount is not None)
+    return list({(since, at): _Told(budget, since, at, amount) for since, at, amount, budget in good}.values())
 
 
 def _key(what: str, told: _Told) -> str:
@@ -261,22 +283,3 @@ def _month_after(since: datetime) -> datetime:
     """Where an interval ends: a month later by the clocks of California."""
     local = since.astimezone(_ZONE)
     return (local.replace(day=1) + timedelta(days=32)).replace(day=1).astimezone(UTC)
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    """The JSON object in a message, numbers as they are written; empty if it is none."""
-    try:
-        document = json.loads(data, parse_float=str, parse_int=str, parse_constant=str)
-    except (RecursionError, UnicodeDecodeError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _amount(text: Any) -> Decimal | None:
-    """A number of JSON; with an exponent too, for Google writes floats."""
-    if not isinstance(text, str) or len(text) > 40:  # noqa: PLR2004 - longer than any amount
-        return None
-    try:
-        return parse_amount(plain(Decimal(text)) if "e" in text.lower() else text)
-    except (ArithmeticError, ValueError):
-        return None

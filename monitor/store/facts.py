@@ -14,7 +14,8 @@ from pathlib import Path
 
 from alarms.money import EXACT, plain
 from monitor.errors import StoreError
-from monitor.model import ApiUse
+from monitor.model import ApiUse, Batch
+from monitor.store import meters
 from monitor.store.rows import Table, from_micros, from_micros_or_none, to_micros, to_micros_or_none
 
 _FACTS = Table("facts", ("id", "document"))
@@ -128,6 +129,13 @@ def add_use(tx: sqlite3.Connection, source: str, month: str, use: ApiUse) -> Non
     known = read_use(tx, source, month)
     cost_usd = plain(EXACT.add(known.cost_usd, use.cost_usd))
     tx.execute(_API_USE.replace, _API_USE.seal(source, month, known.calls + use.calls, cost_usd))
+
+
+def add_paid(tx: sqlite3.Connection, source: str, month: str, paid: Batch | None) -> None:
+    """Count what reads that failed have cost, and keep what the source remembers of it."""
+    if paid is not None:
+        meters.write(tx, source, paid.meters)
+        add_use(tx, source, month, paid.use)
 
 
 def read_use(connection: sqlite3.Connection, source: str, month: str) -> ApiUse:

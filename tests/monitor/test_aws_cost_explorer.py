@@ -269,6 +269,15 @@ def test_the_first_of_the_month_asks_for_no_empty_stretch(now: str) -> None:
         assert sum(charge.billed_cost for charge in batch.charges) == 12
 
 
+@pytest.mark.parametrize("day", ["2026-11-23", "2027-01-01", "2027-03-01", "2027-03-31", "2028-02-29", "2028-03-01"])
+def test_it_reads_back_thirteen_whole_months_and_never_more(day: str) -> None:
+    now = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    for settings_, months in ((Settings(name="ce"), 13), (Settings(name="ce", backfill="1d"), 1)):
+        oldest = min(window.period.start for window in AwsCostExplorer(settings_).windows(now, {}, None))
+        assert (now.year - oldest.year) * 12 + now.month - oldest.month == months
+        assert oldest == month_of(oldest).start
+
+
 @pytest.mark.parametrize("day", range(0, 400, 29))
 def test_no_window_is_one_that_aws_refuses(day: int) -> None:
     now = NOW + day * DAY
@@ -393,7 +402,14 @@ def test_an_unusable_amount_is_left_out_and_said_and_nothing_is_withdrawn(explor
 
 
 @pytest.mark.parametrize(
-    ("amount", "cost"), [("1.81E-8", "0.0000000181"), ("-0.5", "-0.5"), ("3", "3"), ("1e-30", "0")]
+    ("amount", "cost"),
+    [
+        ("1.81E-8", "0.0000000181"),
+        ("-0.5", "-0.5"),
+        ("3", "3"),
+        ("1e-30", "0"),
+        ("12345678901.1234567890123456789", "12345678901.123456789012345679"),
+    ],
 )
 def test_amounts_are_read_to_the_last_digit(explorer: CostExplorer, amount: str, cost: str) -> None:
     explorer.bill(nov(2), "5")
@@ -546,7 +562,7 @@ def test_probe_of_an_empty_account(explorer: CostExplorer) -> None:
     assert source().probe() == "no costs within the last 3 days"
 
 
-@pytest.mark.parametrize("wrong", [{"by": ["region"]}, {"currency": "dollars"}, {"run_tag": ""}, {"backfill": "396d"}])
+@pytest.mark.parametrize("wrong", [{"by": ["region"]}, {"currency": "dollars"}, {"run_tag": ""}, {"backfill": "429d"}])
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"name": "ce", "type": "aws_cost_explorer"} | wrong)

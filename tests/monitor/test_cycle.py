@@ -23,9 +23,9 @@ from monitor.collect import Collector
 from monitor.config.model import BudgetConfig, Config, MonitorSection
 from monitor.cycle import Cycle, TurnReport
 from monitor.errors import BadDataError
-from monitor.model import Batch, Charge, Scope, Series, Window
+from monitor.model import ApiUse, Batch, Charge, MeterReading, Scope, Series, Window
 from monitor.period import PeriodKind, month_of, months_before
-from monitor.store import charges, facts
+from monitor.store import charges, facts, meters
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
@@ -568,6 +568,45 @@ class Regrained(FakeSource):
 
 
 OCTOBER = Period(datetime(2026, 10, 1, tzinfo=UTC), MONTH.start)
+
+
+class Shortened(Regrained):
+    """Has lost the first days of last month when it reads that again, and says so."""
+
+    def fetch(self, window: Window) -> Batch:
+        if window.period != OCTOBER:
+            return super().fetch(window)
+        start = OCTOBER.start + (self.fetches - 1) * timedelta(days=15)
+        series, whole = Series(self.name, "USD", service=f"{start:%d}"), Period(start, OCTOBER.end)
+        return Batch(
+            (Charge(series, Period(start, start + HOUR), Decimal(100)),), {series: whole}, whole.end, whole=whole
+        )
+
+
+def test_a_past_month_that_is_whole_from_a_later_day_on_withdraws_nothing_before(world: World) -> None:
+    world.sources = [Shortened("aws", "10")]
+    world.turn()
+    world.turn()
+    with world.store.read() as connection:
+        found = charges.totals_by_series(connection, OCTOBER)
+    assert {series.service: cost for series, cost in found.items()} == {"01": Decimal(100), "16": Decimal(100)}
+
+
+class Paying(FakeSource):
+    """Pays for what it asks in vain, and has a limit on that."""
+
+    def paid(self) -> Batch:
+        use = ApiUse(2, Decimal("0.5"))
+        return Batch((), {}, None, meters={"cost": MeterReading(START, Decimal(self.fetches))}, use=use)
+
+
+def test_what_a_failed_read_has_cost_outlives_the_process(world: World) -> None:
+    world.sources = [Paying("aws", error=TemporaryError("half an answer"))]
+    for _ in range(2):
+        world.turn(everything=True)
+    with world.store.read() as connection:
+        assert meters.read(connection, "aws") == {"cost": MeterReading(START, Decimal(2))}
+        assert facts.read_use(connection, "aws", f"{START:%Y-%m}") == ApiUse(4, Decimal(1))
 
 
 def test_a_past_month_read_again_in_another_grain_is_not_counted_twice(world: World) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,10 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alarms.model import Period
-from monitor.errors import PermanentError
-from monitor.model import CREDIT
+from monitor.errors import BadDataError, OutsideError, PermanentError, TemporaryError
+from monitor.model import CREDIT, ApiUse
 from monitor.period import month_of
 from monitor.simulation.billing_export import PACIFIC, ExportLine
+from monitor.simulation.gcp import Call, RefusedError
 from monitor.sources.gcp_billing_export import Settings
 from monitor.store.database import open_store
 from tests.fakes.gcp_stage import TABLE, Books, Stage, at, line, stage_of
@@ -39,6 +39,8 @@ def stage(world: Stage) -> Iterator[Stage]:
     yield world
     world.bigquery.execute(TABLE, "DELETE FROM {table}")
     world.bigquery.page_rows, world.bigquery.weight = 100_000, 1
+    world.bigquery.expiration_ms = world.bigquery.made_at = None
+    world.cloud.always = None
     world.cloud.calls.clear()
 
 
@@ -226,6 +228,88 @@ def test_what_an_export_has_lost_at_its_beginning_stays_booked(stage: Stage, boo
     assert books.by_day() == {"2026-10-05": 10, "2026-11-05": 20, "2026-11-22": 1}
 
 
+def october() -> list[ExportLine]:
+    """A line a day, and late ones of the 5th, which were loaded on the 15th."""
+    days = [line(at("10-01T00") + day * DAY, "10") for day in range(31)]
+    return [*days, line("10-05T03", "0.5", exported_at="10-15T00")]
+
+
+def test_what_expires_in_the_table_stays_booked(stage: Stage, books: Books) -> None:
+    stage.load(*october())
+    source = stage.source(backfill="60d")
+    books.read(source, at("11-01T18"))
+    assert books.total() == Decimal("310.5")
+    for hours in range(0, 10 * 24, 24):
+        now = at("11-10T18") + hours * HOUR
+        stage.bigquery.expiration_ms = 30 * 24 * 3600 * 1000
+        gone = f"_PARTITIONTIME <= '{(now - 30 * DAY).isoformat()}'::TIMESTAMPTZ"
+        stage.bigquery.execute(TABLE, f"DELETE FROM {{table}} WHERE {gone}")  # noqa: S608 - an instant of ours
+        stage.load(line(now - DAY, "1"))
+        books.read(source, now)
+        assert books.total(month("2026-10")) == Decimal("310.5")
+    assert books.total(month("2026-11")) == 10
+
+
+def test_late_lines_of_a_day_that_has_expired_in_part_are_no_day(stage: Stage, books: Books) -> None:
+    stage.bigquery.expiration_ms = 30 * 24 * 3600 * 1000
+    stage.load(line("10-05T03", "0.5", exported_at="11-15T00"), line("10-24T00", "2"), line("10-26T00", "3"))
+    (batch, *past) = books.read(stage.source(backfill="60d"), NOW)
+    assert batch.whole == Period(at("10-26T00"), NOW + timedelta(seconds=1))
+    assert [one.charges for one in past] == [()], "what is further back is gone, and not asked for"
+    assert (stage.paths.count("POST jobs"), books.by_day()) == (2, {"2026-10-26": 3})
+
+
+@pytest.mark.parametrize("most", [1, 100_000])
+def test_a_table_that_has_lost_its_first_days_is_not_believed_from_a_day_in_part(
+    stage: Stage, books: Books, most: int
+) -> None:
+    stage.load(*october(), line("11-22T12", "1"))
+    source = stage.source(most=most)
+    books.read(source, NOW)
+    stage.bigquery.execute(TABLE, "DELETE FROM {table} WHERE usage_start_time < '2026-10-12' AND cost != 0.5")
+    for hours in (1, 2):
+        stage.load(line("11-22T12", "1"))
+        books.read(source, NOW + hours * HOUR)
+        assert books.by_day()["2026-10-05"] == Decimal("10.5")
+        assert books.by_day()["2026-11-22"] == 1 + hours
+
+
+def test_a_table_made_anew_says_nothing_of_the_day_of_its_making(stage: Stage, books: Books) -> None:
+    stage.load(line("11-20T00", "5"), line("11-21T00", "10"), line("11-22T00", "20"), line("11-23T00", "40"))
+    source = stage.source()
+    books.read(source, NOW)
+    stage.bigquery.execute(TABLE, "DELETE FROM {table}")
+    stage.bigquery.made_at = at("11-23T12")
+    stage.load(line("11-21T03", "0.5", exported_at="11-23T14"), line("11-23T14", "1"))
+    (batch,) = books.read(source, NOW + 5 * HOUR)
+    assert (batch.charges, batch.data_as_of) == ((), None), "old figures are not told as new ones"
+    before = {"2026-11-20": 5, "2026-11-21": 10, "2026-11-22": 20, "2026-11-23": 40}
+    assert books.by_day() == before
+    stage.load(line("11-24T01", "7"))
+    books.read(source, NOW + 18 * HOUR)
+    assert books.by_day() == before | {"2026-11-24": 7}
+
+
+@pytest.mark.parametrize("most", [1, 100_000])
+def test_an_answer_without_most_of_a_months_days_is_refused(stage: Stage, books: Books, most: int) -> None:
+    stage.load(*october(), *(line(at("11-01T00") + day * DAY, "1") for day in range(22)))
+    source = stage.source(most=most)
+    books.read(source, NOW)
+    assert books.total() == Decimal("332.5")
+    stage.bigquery.execute(
+        TABLE, "DELETE FROM {table} WHERE usage_start_time >= '2026-10-11' AND usage_start_time < '2026-11-01'"
+    )
+    stage.load(line("11-22T12", "1"))
+    with pytest.raises(BadDataError, match="shows costs on 10 days of 2026-10, where it had shown 31: rows were lost"):
+        books.read(source, NOW + HOUR)
+    assert books.total() == Decimal("332.5")
+    stage.bigquery.execute(TABLE, "DELETE FROM {table} WHERE usage_start_time >= '2026-11-01'")
+    stage.load(*(line(one.start, "10") for one in october()[10:31]), line("11-22T13", "0"))
+    with pytest.raises(BadDataError, match="on 0 days of 2026-11, where it had shown 22"):
+        books.read(source, NOW + 2 * HOUR)
+    assert books.total(month("2026-11")) == 22
+
+
 def test_many_rows_come_in_pages_and_parts_and_nothing_is_lost(stage: Stage, books: Books) -> None:
     lines = [
         line(at("10-05T00") + timedelta(days=day), f"{number}.{day:02}", project=f"p{number}")
@@ -369,6 +453,48 @@ def test_what_queries_cost_is_counted_and_limited_across_processes(stage: Stage,
     books.read(stage.source(backfill="1d", max_cost_per_month="1"), december)
 
 
+def lost_rows(call: Call) -> RefusedError | None:
+    return RefusedError(500, "internalError", "no") if "/queries/" in call.path else None
+
+
+def damaged_rows(call: Call) -> RefusedError | None:
+    return RefusedError(400, "invalid", "no") if "maxResults" in call.query else None
+
+
+@pytest.mark.parametrize("fault", [lost_rows, damaged_rows])
+def test_what_was_billed_counts_even_if_no_row_of_it_came(
+    stage: Stage, books: Books, fault: Callable[[Call], RefusedError | None]
+) -> None:
+    stage.load(*LINES)
+    source = stage.source(backfill="1d", max_cost_per_month="0.0002")
+    stage.cloud.always = fault
+    for _ in range(3):
+        with pytest.raises(OutsideError):
+            books.read(source, NOW)
+    stage.cloud.always = None
+    with pytest.raises(PermanentError, match="more than max_cost_per_month"):
+        books.read(source, NOW)
+    paid = source.paid()
+    assert paid.meters["cost 2026-11"].value == paid.use.cost_usd == 3 * Decimal("0.000059604645")
+    assert paid.use.calls == len(stage.cloud.calls)
+    assert source.paid().use == ApiUse(), "it is told once"
+    # Another process knows it from the store.
+    again = stage.source(backfill="1d", max_cost_per_month="0.0002")
+    with pytest.raises(PermanentError, match="more than max_cost_per_month"):
+        again.fetch(again.windows(NOW, dict(paid.meters), None)[0])
+
+
+def test_a_query_that_was_refused_has_cost_nothing(stage: Stage, books: Books) -> None:
+    stage.load(*LINES)
+    source = stage.source(backfill="1d")
+    stage.cloud.always = lambda call: RefusedError(429, "rateLimitExceeded", "no") if call.method == "POST" else None
+    with pytest.raises(TemporaryError):
+        books.read(source, NOW)
+    stage.cloud.always = None
+    (batch,) = books.read(source, NOW)
+    assert batch.meters["cost 2026-11"].value == Decimal("0.000059604645")
+
+
 def test_partitions_before_the_window_are_not_paid_for(stage: Stage) -> None:
     stage.bigquery.weight = 10**5
     old = [line(at("2025-01-01T00") + timedelta(days=count), "1") for count in range(500)]
@@ -398,7 +524,8 @@ def test_however_lines_are_delivered_the_totals_are_the_same(stage: Stage, tmp_p
     order = data.draw(st.permutations(LINES + LINES))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(order) - 1), max_size=3)))
     source = stage.source(most=data.draw(st.sampled_from([1, 3, 100_000])))
-    with open_store(tmp_path / f"state-{random.random()}") as store:  # noqa: S311 - a name
+    # A store of its own for each example: Hypothesis seeds `random`, so that is no name.
+    with open_store(tmp_path / f"state-{len(list(tmp_path.iterdir()))}") as store:
         books, now, loaded = Books(store), NOW, 0
         for cut in [*cuts, len(order)]:
             # Loaded whenever it comes, late or not.

@@ -205,6 +205,21 @@ def test_a_key_file_that_is_not_there(stage: Stage, monkeypatch: pytest.MonkeyPa
     assert "could not be found or read" in refusal(stage, AccessError)
 
 
+@pytest.mark.parametrize(
+    ("variable", "name", "kind"),
+    [("GOOGLE_APPLICATION_CREDENTIALS", ".", "IsADirectoryError"), ("REQUESTS_CA_BUNDLE", "canary", "OSError")],
+)
+def test_a_file_that_cannot_be_read(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, variable: str, name: str, kind: str
+) -> None:
+    # The bundle is looked at only where there is TLS.
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", stage.cloud.url.replace("http:", "https:"))
+    monkeypatch.setenv(variable, str(tmp_path / name))
+    said = refusal(stage, AccessError)
+    assert f"cannot be read ({kind})" in said
+    assert variable in said
+
+
 @pytest.mark.parametrize("error", ["invalid_grant", "unauthorized_client", "invalid_client"])
 def test_credentials_that_have_expired_or_were_revoked(stage: Stage, error: str) -> None:
     stage.cloud.token_error = error
