@@ -19,7 +19,7 @@ from monitor.clients.azure_cost import CostQueries
 from monitor.clients.azure_query import Answer, Column, Query, Row
 from monitor.errors import BadDataError
 from monitor.model import CREDIT, Series
-from monitor.views import Cells, View, split, tag_field
+from monitor.views import NOISE, Cells, Parts, Totals, View, split, tag_field
 
 K = TypeVar("K")
 
@@ -112,23 +112,30 @@ class ScopeReader:
         return Query(self._scope.path, first, last, (column, *root), charge_types)
 
     def _cells(self, period: Period, totals: Answer) -> tuple[Cells, int]:
-        """The cost of each series and day, and how many rows of the views were unusable."""
+        """The cost of each series and day, and how many rows of the views were unusable.
+
+        With an unusable row among the totals, what the views say of its day would be taken from nobody's cost, and so
+        off the sum; with one among the later views, off its run or tag. Such a day is left out.
+        """
         cells: Cells = {}
         rejected = 0
+        doubtful: set[date] = set()
         categories = _by_category(totals.rows)
         for category, rows in categories.items():
             # With one category alone there is nothing to tell apart.
             types = tuple(sorted({row.values[0] for row in rows})) if len(categories) > 1 else ()
-            views = []
+            sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
+            views: list[View] = []
             for field, column in self._views.items():
                 answer = self._queries.ask(self._query(period, column, types))
                 _check_days(rows, answer.rows)
                 rejected += answer.rejected
                 parts = _sums(((self._root_of(row), _value(field, row), row.day), row.cost) for row in answer.rows)
+                if totals.rejected or (answer.rejected and views):
+                    doubtful |= _at_odds(sums, parts)
                 views.append(View(field, parts))
-            sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
             cells |= split(self._series(category, period), self._root, sums, views)
-        return cells, rejected
+        return {key: cost for key, cost in cells.items() if key[1] not in doubtful}, rejected
 
     def _series(self, category: str, period: Period) -> Series:
         return Series(
@@ -165,6 +172,12 @@ def _check_days(rows: Iterable[Row], parts: Iterable[Row]) -> None:
     lacking = {row.day for row in rows if row.cost} - {row.day for row in parts}
     if lacking:
         raise BadDataError(f"Azure answered without {min(lacking)}, a day that has costs by another grouping")
+
+
+def _at_odds(totals: Totals, parts: Parts) -> set[date]:
+    """The days of which the parts are not the whole."""
+    rest = _sums([*totals.items(), *(((value, day), cost.copy_negate()) for (value, _, day), cost in parts.items())])
+    return {day for (_, day), cost in rest.items() if abs(cost) > NOISE}
 
 
 def _value(field: str, row: Row) -> str:

@@ -20,7 +20,7 @@ from monitor.model import UNATTRIBUTED, Series
 
 _TAG = "tag:"
 # Sums of floats in another order differ in their last digits; nobody is owed those.
-_NOISE = Decimal("0.000001")
+NOISE = Decimal("0.000001")
 
 # By (value of the root, day), and by (value of the root, value of the view, day). "" where a charge has none.
 Totals: TypeAlias = Mapping[tuple[str, date], Decimal]
@@ -82,7 +82,7 @@ def _split_first(cells: Cells, series: Series, root: str, totals: Totals, view: 
             rest[value, day] = EXACT.subtract(rest.get((value, day), Decimal(0)), cost)
             largest[value, day] = max(largest.get((value, day), (abs(cost), part)), (abs(cost), part))
     for (value, day), cost in rest.items():
-        if (value, day) in largest and (value, day) not in told and abs(cost) <= _NOISE:
+        if (value, day) in largest and (value, day) not in told and abs(cost) <= NOISE:
             part = largest[value, day][1]
             _add(cells, named(named(series, root, value), view.field, part), day, cost)
         else:
