@@ -6,7 +6,7 @@ detail; every further column takes a query of its own, with the root, for each c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -57,18 +57,19 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of `account` ("" for many).
+    """What there is of a scope.
 
     `covered`: from the first period with a cost to the end of the last, None if there is none. `others`: currencies
-    that are not the wanted one.
+    that are not the wanted one. `days`: those that costs were told of, by the first day of each period.
     """
 
-    account: str
+    scope: Scope
     cells: Cells
     covered: Period | None
     newest: date | None
     others: frozenset[str]
     rejected: int
+    days: Mapping[date, frozenset[date]]
 
 
 class ScopeReader:
@@ -92,10 +93,12 @@ class ScopeReader:
         filled: list[Period] = []
         others: frozenset[str] = frozenset()
         rejected, newest = 0, None
+        days: dict[date, frozenset[date]] = {}
         for period in periods:
             query = self._query(period, CHARGE_TYPE)
             totals = self._queries.ask(query)
             others, rejected = others | totals.others, rejected + totals.rejected
+            more: Cells = {}
             if totals.rows:
                 self._check_first_days(query, totals)
                 more, unusable = self._cells(period, totals)
@@ -103,8 +106,9 @@ class ScopeReader:
                 rejected += unusable
                 newest = max(row.day for row in totals.rows)
                 filled.append(period)
+            days[period.start.date()] = frozenset(day for _, day in more)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        return Found(self._scope.subscription, cells, covered, newest, others, rejected)
+        return Found(self._scope, cells, covered, newest, others, rejected, days)
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clients.azure_cost import CostQueries, Kept
 from monitor.clients.azure_query import Query
 from monitor.clock import SystemClock
-from monitor.errors import AccessError, PermanentError, TemporaryError
+from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
 from monitor.ports import BillingSource
@@ -80,12 +81,13 @@ class AzureCost:
     def windows(
         self,
         now: datetime,
-        meters: dict[str, MeterReading],  # noqa: ARG002 - the port's; costs are no counters
+        meters: dict[str, MeterReading],
         filled_since: datetime | None,
     ) -> Sequence[Window]:
         """The running and the previous period (Azure rates them anew until days after the end), then older ones."""
         previous = self._period_of(self._period_of(now).start - _SECOND)
-        windows = [Window(Period(previous.start, now + _SECOND))]
+        shown = {key: reading for key, reading in meters.items() if previous.start <= reading.at <= now}
+        windows = [Window(Period(previous.start, now + _SECOND), shown)]
         oldest, known = now - self._settings.backfill, min(filled_since or previous.start, previous.start)
         older = self._period_of(previous.start - _SECOND)
         while older.end > oldest:
@@ -140,6 +142,8 @@ class AzureCost:
             raise next(iter(refused.values()))
         if not self._is_closed(window):
             self._check_currency(found)
+        for part in found:
+            self._check_shown(window.meters, part)
         return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
@@ -161,11 +165,35 @@ class AzureCost:
             replaces,
             None if newest is None else midnight(newest),
             whole=whole[0].covered if whole and single else None,
-            whole_accounts={} if single else {part.account: part.covered for part in whole if part.covered},
+            whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
             missing=(*refused, *unusable),
+            meters={
+                self._meter(part, first): MeterReading(midnight(max(days)), Decimal(len(days)))
+                for part in found
+                for first, days in part.days.items()
+                if days
+            },
             use=queries.use,
         )
+
+    def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
+        """The newest day that had costs still has, and so have most: an answer that is cut off is no correction."""
+        for first, days in part.days.items():
+            reading = known.get(self._meter(part, first))
+            if reading is None:
+                continue
+            newest, fewest = reading.at.date(), reading.value if part.rejected else reading.value / 2
+            if newest > max(days, default=date.min) or fewest > len(days):
+                raise BadDataError(
+                    f"Azure shows costs of {part.scope.path} on {len(days)} days from {first}, where it had shown "
+                    f"{reading.value}, up to {newest}: it is not whole. If that is meant, give the source a new name, "
+                    "so that it starts anew"
+                )
+
+    def _meter(self, part: Found, first: date) -> str:
+        """Of each scope and period: the newest day with costs, and how many there are."""
+        return f"{self._settings.currency}/{part.scope.normal}/{first}"
 
     def _check_currency(self, found: Sequence[Found]) -> None:
         others = frozenset[str]().union(*(part.others for part in found))
