@@ -35,7 +35,7 @@ Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]
 class CostQueries:
     """Asks through one client in one currency, for `seconds` in all; counts calls and unusable rows.
 
-    `kept`: what an earlier try has read before it was told to wait.
+    `kept`: what an earlier try has read that was not finished.
     """
 
     def __init__(self, client: Any, currency: str, *, seconds: float, kept: Kept) -> None:

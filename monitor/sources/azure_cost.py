@@ -12,6 +12,7 @@ from pydantic import Field
 
 from alarms.clients.azure import ScopedSettings, make_client
 from alarms.clients.deadline import within
+from alarms.errors import UnreachableError
 from alarms.model import Period
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths, InvoiceCalendar
@@ -31,7 +32,7 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long what was read before Azure asked to wait is as good as new: it publishes every four hours.
+# So long what a read that was not finished has brought is as good as new: it publishes every four hours.
 _GOOD_FOR_S = 7200.0
 
 
@@ -75,7 +76,7 @@ class AzureCost:
         self._client: Any = None
         self._kept: Kept = {}
         self._good_until = 0.0
-        self._is_waiting = False
+        self._goes_on = False
         self._fills_in = False
 
     def windows(
@@ -99,34 +100,34 @@ class AzureCost:
 
     def fetch(self, window: Window) -> Batch:
         """Read one window. Raises OutsideError as the port says."""
-        return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
-
-    def probe(self) -> str:
-        """Read the running period of every scope, without detail."""
-        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
-
-    def _fetch(self, window: Window) -> Batch:
+        kept = self._pages(window)
         try:
-            batch = self._read(self._queries(self._pages(window)), window)
+            batch = within(DEADLINE_S, lambda: self._read(self._queries(kept), window), what=f"source {self.name}")
         except AccessError:
             self._client = None  # and with it the token, which may be of the time before a right was given
             raise
         except TemporaryError as error:
-            self._is_waiting = error.retry_after is not None
+            # Here, for a call that was given up never comes to say so.
+            self._goes_on = error.retry_after is not None or isinstance(error, UnreachableError)
             raise
         if not self._fills_in:
             self._kept = {}
         return batch
 
-    def _pages(self, window: Window) -> Kept:
-        """What need not be asked for again: pages since the last read that was not told to wait.
+    def probe(self) -> str:
+        """Read the running period of every scope, without detail."""
+        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
-        Or the running period would use up what Azure allows each time, and the past never be filled in.
+    def _pages(self, window: Window) -> Kept:
+        """What need not be asked for again: pages since the last read that was not told to wait, and was over in time.
+
+        Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
+        longer than a read may last would never be read.
         """
-        anew = not self._is_waiting or time.monotonic() > self._good_until
+        anew = not self._goes_on or time.monotonic() > self._good_until
         if anew and not self._is_closed(window):
             self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
-        self._is_waiting = False
+        self._goes_on = False
         return self._kept
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:

@@ -6,6 +6,7 @@ import gc
 import gzip
 import json
 import random
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -484,6 +485,59 @@ def test_a_read_that_was_told_to_wait_goes_on_where_it_stopped(azure: AzureCloud
     assert (batch.charges, tries) == (whole.charges, -(-needed // 4))
     assert len(azure.asked) == needed + tries - 1
     azure.script.clear()
+    assert read(one).use.calls == needed, "what was kept is used once"
+
+
+def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_stopped(
+    direct: AzureCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    random_bill(direct, 3)
+    direct.page_size = 40
+    whole = read(direct_source(direct, scope=GROUP, run_tag="training-run"))
+    needed, answered = len(direct.asked), 0
+
+    def slow(_: dict[str, Any]) -> None:
+        nonlocal answered
+        answered += 1
+        if answered % 7 in (5, 6, 0):  # four pages, then one and the two tries after it
+            raise UnreachableError("Azure did not answer within 30 s")
+
+    one = direct_source(direct, slow, scope=GROUP, run_tag="training-run")
+    tries = 1
+    while True:
+        assert tries < needed
+        try:
+            batch = read(one)
+            break
+        except UnreachableError:
+            tries += 1
+    assert (batch.charges, tries) == (whole.charges, -(-needed // 4))
+
+
+def test_a_read_that_was_given_up_goes_on_where_it_stopped(direct: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_bill(direct, 3)
+    direct.page_size = 40
+    whole = read(direct_source(direct, scope=GROUP, run_tag="training-run"))
+    needed, hangs, over = len(direct.asked), threading.Event(), threading.Event()
+    direct.asked.clear()
+
+    def hang(_: dict[str, Any]) -> None:
+        if len(direct.asked) == 5 and not hangs.is_set():
+            hangs.set()
+            over.wait()
+            raise PermanentError("nobody waits for this")
+
+    one = direct_source(direct, hang, scope=GROUP, run_tag="training-run")
+    with monkeypatch.context() as patch:
+        patch.setattr(azure_cost, "DEADLINE_S", 0.5)
+        with pytest.raises(UnreachableError, match=r"no complete answer within 0\.5 s"):
+            read(one)
+    assert hangs.wait(60)
+    assert read(one).charges == whole.charges
+    assert len(direct.asked) == needed + 1
+    over.set()
+    direct.asked.clear()
     assert read(one).use.calls == needed, "what was kept is used once"
 
 
