@@ -38,6 +38,7 @@ _QUERY = "/providers/microsoft.costmanagement/query"
 # The real service names its own host in nextLink, whoever was asked.
 _ELSEWHERE = "https://management.azure.com"
 _LARGEST = 1_000_000
+_UNNAMED_TOP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Asked:
     definition: Mapping[str, Any]
     headers: Mapping[str, str]
     token: str
+    top: int = _UNNAMED_TOP
 
 
 def refusal(status: int, code: str, message: str = "", **headers: str) -> Reply:
@@ -76,7 +78,8 @@ class AzureCloud:
     """Use as a context. `directory`: where its authority's certificate is put; None: plain http, behind a proxy.
 
     `usage` is what it bills. `script`: replies for the next queries instead of answers, None for an answer;
-    `denied`: scopes that may not be read; `page_size`: rows of a page; `empty_is_204`: no rows, no content.
+    `denied`: scopes that may not be read; `page_size`: rows of a page at most, who names no `$top` gets a thousand;
+    `empty_is_204`: no rows, no content.
     `asked` are the queries that came, `operations` what a role would have to hold for them.
     `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` is asked before each,
     by its operation, for a reply instead of an answer.
@@ -86,7 +89,7 @@ class AzureCloud:
         self.usage: list[Usage] = []
         self.script: deque[Reply | None] = deque()
         self.denied: set[str] = set()
-        self.page_size = 1000
+        self.page_size = 5000
         self.empty_is_204 = False
         self.asked: list[Asked] = []
         self.operations: set[str] = set()
@@ -161,8 +164,9 @@ class AzureCloud:
         if headers.get("Authorization") != f"Bearer {self.token}":
             return refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
         scope = parts.path[: -len(_QUERY)]
-        token = dict(parse_qsl(parts.query)).get("$skiptoken", "")
-        return self._query(Asked(scope, json.loads(body), headers, token))
+        named = dict(parse_qsl(parts.query))
+        top = int(named.get("$top", _UNNAMED_TOP))
+        return self._query(Asked(scope, json.loads(body), headers, named.get("$skiptoken", ""), top))
 
     def _query(self, asked: Asked) -> Reply:
         self.asked.append(asked)
@@ -179,7 +183,7 @@ class AzureCloud:
         if self.empty_is_204 and not table.rows:
             return Reply(204)
         start = int(asked.token.removesuffix("==") or 0)
-        rows, following = page(table, start, self.page_size)
+        rows, following = page(table, start, min(asked.top, self.page_size))
         link = None
         if following is not None:
             at = f"{asked.scope}/providers/Microsoft.CostManagement/Query"

@@ -182,6 +182,16 @@ def test_pages_are_put_together_and_the_token_goes_to_the_endpoint_alone(azure: 
     assert [asked.token for asked in azure.asked[1:]] == ["", "5==", "10==", "15==", "20=="]
 
 
+def test_a_page_has_as_many_rows_as_azure_gives_for_each_is_a_query_of_the_few_that_it_allows(
+    azure: AzureCloud,
+) -> None:
+    for number in range(300):
+        bill_days(azure, date(2026, 11, 1), date(2026, 11, 18), subscription=f"{number:08}-0000-0000-0000-000000000000")
+    batch = read(source(azure, scope=GROUP, by=["account"]))
+    assert (len(batch.charges), batch.use.calls) == (5400, 1 + 2)
+    assert [(asked.token, asked.top) for asked in azure.asked[1:]] == [("", 5000), ("5000==", 5000)]
+
+
 @pytest.mark.parametrize("link", ["https://evil.example/", "//", "x", "https://[::1", "?$skiptoken="])
 def test_a_link_that_names_no_page_is_no_answer(direct: AzureCloud, link: str) -> None:
     bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
