@@ -6,7 +6,7 @@ detail; every further column takes a query of its own, with the root, for each c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -25,18 +25,18 @@ K = TypeVar("K")
 
 CHARGE_TYPE = Column("ChargeType")
 _DIMENSIONS = {"account": "SubscriptionId", "service": "ServiceName", "region": "ResourceLocation"}
+_USAGE, _ADJUSTMENT = "Usage", "Adjustment"
 # Azure's charge types, in lower case; what is not here is an adjustment, and counts.
 _CATEGORIES = {
-    "": "Usage",
-    "usage": "Usage",
-    "unusedreservation": "Usage",
-    "unusedsavingsplan": "Usage",
+    "": _USAGE,
+    "usage": _USAGE,
+    "unusedreservation": _USAGE,
+    "unusedsavingsplan": _USAGE,
     "purchase": "Purchase",
     "tax": "Tax",
     "refund": CREDIT,
     "credit": CREDIT,
 }
-_ADJUSTMENT = "Adjustment"
 _DAY = timedelta(days=1)
 _ZERO = Decimal(0)
 # Two sums over the same days, read one after the other, may differ by so much.
@@ -59,14 +59,15 @@ class Detail:
 class Found:
     """What there is of a scope.
 
-    `covered`: from the first period with a cost to the end of the last, None if there is none. `others`: currencies
-    that are not the wanted one. `days`: those that costs were told of, by the first day of each period.
+    `covered`: from the first period with a cost to the end of the last, None if there is none. `used_until`: the last
+    day of usage that cost something. `others`: currencies that are not the wanted one. `days`: those that costs were
+    told of, by the first day of each period.
     """
 
     scope: Scope
     cells: Cells
     covered: Period | None
-    newest: date | None
+    used_until: date | None
     others: frozenset[str]
     rejected: int
     days: Mapping[date, frozenset[date]]
@@ -92,7 +93,7 @@ class ScopeReader:
         cells: Cells = {}
         filled: list[Period] = []
         others: frozenset[str] = frozenset()
-        rejected, newest = 0, None
+        rejected, used_until = 0, None
         days: dict[date, frozenset[date]] = {}
         for period in periods:
             query = self._query(period, CHARGE_TYPE)
@@ -104,11 +105,11 @@ class ScopeReader:
                 more, unusable = self._cells(period, totals)
                 cells |= more
                 rejected += unusable
-                newest = max(row.day for row in totals.rows)
+                used_until = max(_days_of_use(more), default=used_until)
                 filled.append(period)
             days[period.start.date()] = frozenset(day for _, day in more)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        return Found(self._scope, cells, covered, newest, others, rejected, days)
+        return Found(self._scope, cells, covered, used_until, others, rejected, days)
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()
@@ -169,6 +170,10 @@ def _by_category(rows: Iterable[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found.setdefault(_CATEGORIES.get(row.values[0].lower(), _ADJUSTMENT), []).append(row)
     return found
+
+
+def _days_of_use(cells: Cells) -> Iterator[date]:
+    return (day for (series, day), cost in cells.items() if cost and series.charge_category == _USAGE)
 
 
 def _check_days(rows: Iterable[Row], parts: Iterable[Row]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -145,7 +146,8 @@ class AzureCost:
             self._check_currency(found)
         for part in found:
             self._check_shown(window.meters, part)
-        return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
+        batch = self._batch(queries, found, tuple(f"scope {path}" for path in refused))
+        return batch if self._is_closed(window) else self._dated(batch, window.meters)
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
@@ -157,14 +159,13 @@ class AzureCost:
                     replaces[series] = part.covered
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
-        newest = max((part.newest for part in found if part.newest is not None), default=None)
         # Only where there is a cost: an answer that is empty is never taken for all there is.
         whole = [part for part in found if part.covered is not None and not rejected]
         single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
             replaces,
-            None if newest is None else midnight(newest),
+            _goes_to(found),
             whole=whole[0].covered if whole and single else None,
             whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
@@ -177,6 +178,14 @@ class AzureCost:
             },
             use=queries.use,
         )
+
+    def _dated(self, batch: Batch, known: Mapping[str, MeterReading]) -> Batch:
+        """The batch of a running window. A scope that is used again does not take back how far its data goes."""
+        key = f"{self._settings.currency}/data_as_of"
+        if batch.data_as_of is None:
+            return batch
+        upto = max(batch.data_as_of, known[key].at) if key in known else batch.data_as_of
+        return replace(batch, data_as_of=upto, meters={**batch.meters, key: MeterReading(upto, Decimal(0))})
 
     def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
         """The newest day that had costs still has, and so have most: an answer that is cut off is no correction."""
@@ -198,7 +207,7 @@ class AzureCost:
 
     def _check_currency(self, found: Sequence[Found]) -> None:
         others = frozenset[str]().union(*(part.others for part in found))
-        if others and all(part.newest is None for part in found):
+        if others and all(part.covered is None for part in found):
             raise PermanentError(
                 f"its costs are in {', '.join(sorted(others))}, but source {self.name} is set to "
                 f"{self._settings.currency}: change its currency"
@@ -245,3 +254,11 @@ class AzureCost:
         while periods[0].start > window.period.start:
             periods.insert(0, self._period_of(periods[0].start - _SECOND))
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
+
+
+def _goes_to(found: Sequence[Found]) -> datetime | None:
+    """The last day that every scope has usage up to; of costs of any kind where there is no usage at all."""
+    used = [part.used_until for part in found if part.used_until is not None]
+    billed = [day for part in found for days in part.days.values() for day in days]
+    newest = min(used) if used else max(billed, default=None)
+    return None if newest is None else midnight(newest)

@@ -352,6 +352,29 @@ def test_a_month_without_a_cost_yet_leaves_the_one_before_whole(azure: AzureClou
     assert batch.data_as_of == datetime(2026, 10, 31, tzinfo=UTC)
 
 
+def test_data_goes_as_far_as_usage_that_cost_something(direct: AzureCloud) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 10))
+    direct.bill(date(2026, 11, 14), "Virtual Machines", "-3", charge_type="Refund")
+    direct.bill(date(2026, 11, 15), "Virtual Machines", "500", charge_type="Purchase")
+    direct.bill(date(2026, 11, 16), "Virtual Machines", "0")
+    batch = read(direct_source(direct, scope=SCOPE))
+    assert (batch.data_as_of, sum(sums(batch, "account").values())) == (datetime(2026, 11, 10, tzinfo=UTC), 597)
+
+
+def test_where_nothing_but_purchases_is_billed_data_goes_as_far_as_they(direct: AzureCloud) -> None:
+    direct.bill(date(2026, 11, 5), "Support", "100", charge_type="Purchase")
+    assert read(direct_source(direct, scope=SCOPE)).data_as_of == datetime(2026, 11, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_data_of_two_subscriptions_goes_as_far_as_the_older_of_them(direct: AzureCloud, late: int) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 10), subscription=[SUBSCRIPTION, OTHER][late])
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 22), subscription=[OTHER, SUBSCRIPTION][late])
+    never = "/subscriptions/00000000-0000-0000-0000-000000000003"
+    batch = read(direct_source(direct, scope=[SCOPE, f"/subscriptions/{OTHER}", never]))
+    assert batch.data_as_of == datetime(2026, 11, 10, tzinfo=UTC)
+
+
 def test_a_day_that_was_not_asked_for_is_no_answer(direct: AzureCloud) -> None:
     bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
 

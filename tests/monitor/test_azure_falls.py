@@ -226,3 +226,21 @@ def test_days_may_be_rated_anew_and_some_go(world: World) -> None:
     world.bill(range(1, 3), month=12, subscription=OTHER)
     world.turn()
     assert (world.booked, world.source["error"]) == (270, None)
+
+
+def test_a_subscription_that_is_used_again_does_not_take_back_how_far_data_goes(world: World) -> None:
+    world.reads(BOTH)
+    world.bill(range(1, 14))
+    world.turn()
+    assert world.source["data_as_of"].startswith("2026-11-13")
+    world.bill(range(9, 11), subscription=OTHER)
+    world.turn()
+    assert (world.booked, world.source["error"]) == (150, None)
+    world.bill(range(14, 16))
+    world.now += timedelta(days=2)
+    world.turn()
+    assert (world.booked, world.source["error"]) == (170, None)
+    assert world.source["data_as_of"].startswith("2026-11-13")
+    world.bill(range(11, 16), subscription=OTHER)
+    world.turn()
+    assert (world.booked, world.source["data_as_of"][:10]) == (220, "2026-11-15")
