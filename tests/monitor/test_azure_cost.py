@@ -660,6 +660,16 @@ LOGINS = [
     ({"AZURE_TENANT_ID": OTHER}, AccessError, "AZURE_TENANT_ID names no tenant"),
     ({"AZURE_TENANT_ID": "a b"}, AccessError, "the AZURE_* variables cannot work"),
     ({"AZURE_TOKEN_CREDENTIALS": "canary"}, AccessError, "the AZURE_* variables cannot work"),
+    (
+        {"AZURE_CLIENT_SECRET": None, "AZURE_CLIENT_CERTIFICATE_PATH": "/canary.pem"},
+        AccessError,
+        "a file that the login of Azure needs cannot be read: check AZURE_CLIENT_CERTIFICATE_PATH",
+    ),
+    (
+        {"AZURE_CLIENT_SECRET": None, "AZURE_CLIENT_CERTIFICATE_PATH": __file__},
+        AccessError,
+        "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_CLIENT_CERTIFICATE_PATH",
+    ),
     ({"AZURE_CLIENT_SECRET": None}, AccessError, "no Azure credentials were found: set AZURE_TENANT_ID"),
     ({"AZURE_AUTHORITY_HOST": "https://127.0.0.1:9"}, UnreachableError, "the login of Azure"),
     ({"REQUESTS_CA_BUNDLE": None}, AccessError, "name the authority in REQUESTS_CA_BUNDLE"),
@@ -693,6 +703,17 @@ def test_after_a_refusal_it_logs_in_anew(azure: AzureCloud, monkeypatch: pytest.
         read(one)
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "renewed")
     assert len(read(one).charges) == 22
+
+
+def test_an_authority_that_is_taken_away_after_the_login_is_said(
+    azure: AzureCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
+    one = source(azure)
+    read(one)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/canary.pem")
+    with pytest.raises(AccessError, match=r"cannot be read: check \w+ and REQUESTS_CA_BUNDLE$"):
+        read(one)
 
 
 def test_one_subscription_of_a_list_that_may_not_be_read_is_missing(azure: AzureCloud) -> None:
