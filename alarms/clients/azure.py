@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _CONNECT_S, _READ_S, _PROCESS_S = 5, 30, 10
 _LOGIN_READ_S = 10
 _AGENT = "cloud-budget-monitor"
+# What Azure asks of a client that is not its portal, so that limits are counted by it.
+HEADERS = {"ClientType": _AGENT}
 
 
 def _https(url: str) -> str:
@@ -163,7 +165,8 @@ def _without_file(error: OSError) -> OutsideError:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return UnreachableError(f"Azure could not be reached ({type(error).__name__}): check the network and the proxy")
     return AccessError(
-        "a file that the login of Azure needs cannot be read: check AZURE_CLIENT_CERTIFICATE_PATH and REQUESTS_CA_BUNDLE"
+        "a file that the login of Azure needs cannot be read: "
+        "check AZURE_CLIENT_CERTIFICATE_PATH and REQUESTS_CA_BUNDLE"
     )
 
 

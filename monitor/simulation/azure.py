@@ -38,7 +38,6 @@ _QUERY = "/providers/microsoft.costmanagement/query"
 # The real service names its own host in nextLink, whoever was asked.
 _ELSEWHERE = "https://management.azure.com"
 _LARGEST = 1_000_000
-_UNNAMED_TOP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Asked:
     definition: Mapping[str, Any]
     headers: Mapping[str, str]
     token: str
-    top: int = _UNNAMED_TOP
+    top: int
 
 
 def refusal(status: int, code: str, message: str = "", **headers: str) -> Reply:
@@ -78,11 +77,9 @@ class AzureCloud:
     """Use as a context. `directory`: where its authority's certificate is put; None: plain http, behind a proxy.
 
     `usage` is what it bills. `script`: replies for the next queries instead of answers, None for an answer;
-    `denied`: scopes that may not be read; `page_size`: rows of a page at most, who names no `$top` gets a thousand;
-    `empty_is_204`: no rows, no content.
-    `asked` are the queries that came, `operations` what a role would have to hold for them.
-    `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` is asked before each,
-    by its operation, for a reply instead of an answer.
+    `denied`: scopes that may not be read; `page_size`: rows of a page at most (without a `$top` 1,000); `empty_is_204`:
+    no rows, no content. `asked` are the queries that came, `operations` what a role would have to hold for them.
+    `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` may reply to each.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -163,10 +160,9 @@ class AzureCloud:
             return refusal(404, "InvalidResourceType", "there is no such resource here")
         if headers.get("Authorization") != f"Bearer {self.token}":
             return refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
-        scope = parts.path[: -len(_QUERY)]
-        named = dict(parse_qsl(parts.query))
-        top = int(named.get("$top", _UNNAMED_TOP))
-        return self._query(Asked(scope, json.loads(body), headers, named.get("$skiptoken", ""), top))
+        named = {"$top": "1000", "$skiptoken": "", **dict(parse_qsl(parts.query))}
+        place, top = named["$skiptoken"], int(named["$top"])
+        return self._query(Asked(parts.path[: -len(_QUERY)], json.loads(body), headers, place, top))
 
     def _query(self, asked: Asked) -> Reply:
         self.asked.append(asked)

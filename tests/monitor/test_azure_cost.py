@@ -471,7 +471,7 @@ def test_a_short_wait_is_kept_and_then_it_goes_on(
 ) -> None:
     bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
     waits: list[float] = []
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", waits.append)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", waits.append)
     azure.script.append(throttled(**limits))
     assert len(read(source(azure)).charges) == 22
     assert (waits, len(azure.asked)) == ([wait], 3)
@@ -524,7 +524,7 @@ def test_a_read_that_was_told_to_wait_goes_on_where_it_stopped(azure: AzureCloud
 def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_stopped(
     direct: AzureCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     random_bill(direct, 3)
     direct.page_size = 40
     whole = read(direct_source(direct, scope=GROUP, run_tag="training-run"))
@@ -595,7 +595,7 @@ def test_filling_in_the_past_ends_too_at_four_queries_a_minute(direct: AzureClou
 
 
 def test_a_burst_of_failures_is_tried_three_times(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
     assert "ServiceUnavailable" in str(fails(azure, *[refusal(503, "ServiceUnavailable")] * 3))
     assert len(azure.asked) == 3
@@ -648,7 +648,7 @@ def test_a_billing_account_has_readers_of_its_own(azure: AzureCloud) -> None:
 
 
 def test_nobody_registers_a_provider_for_us(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     fails(azure, *[refusal(409, "MissingSubscriptionRegistration", "Microsoft.CostManagement")] * 3)
     assert azure.operations == {OPERATION}
     assert len(azure.asked) == 3
