@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeAlias
 
 from alarms.money import EXACT
@@ -59,6 +60,7 @@ def split(series: Series, root: str, totals: Totals, views: Sequence[View]) -> C
     return dict(cells)
 
 
+@lru_cache(maxsize=4096)  # asked for each day anew
 def named(series: Series, field: str, value: str) -> Series:
     """The series with this value in a field; nobody's, where accounts and services have no value."""
     if not field:

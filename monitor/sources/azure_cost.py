@@ -152,9 +152,11 @@ class AzureCost:
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
         replaces: dict[Series, Period] = {}
+        billed = frozenset[date]().union(*(days for part in found for days in part.days.values()))
+        periods = {day: Period(midnight(day), midnight(day + _DAY)) for day in billed}
         for part in found:
             for (series, day), cost in sorted(part.cells.items()):
-                charges.append(Charge(series, Period(midnight(day), midnight(day + _DAY)), cost))
+                charges.append(Charge(series, periods[day], cost))
                 if part.covered is not None:
                     replaces[series] = part.covered
         rejected = sum(part.rejected for part in found)
