@@ -13,7 +13,6 @@ from pydantic import Field
 
 from alarms.clients.azure import ScopedSettings, make_client
 from alarms.clients.deadline import within
-from alarms.errors import UnreachableError
 from alarms.model import Period
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths, InvoiceCalendar
@@ -109,7 +108,7 @@ class AzureCost:
             raise
         except TemporaryError as error:
             # Here, for a call that was given up never comes to say so.
-            self._goes_on = error.retry_after is not None or isinstance(error, UnreachableError)
+            self._goes_on = not isinstance(error, BadDataError)
             raise
         if not self._fills_in:
             self._kept = {}
@@ -120,7 +119,7 @@ class AzureCost:
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
     def _pages(self, window: Window) -> Kept:
-        """What need not be asked for again: pages since the last read that was not told to wait, and was over in time.
+        """What need not be asked for again: pages since the last read that came to an end, or to pages that do not fit.
 
         Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
         longer than a read may last would never be read.

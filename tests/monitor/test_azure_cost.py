@@ -521,8 +521,9 @@ def test_a_read_that_was_told_to_wait_goes_on_where_it_stopped(azure: AzureCloud
     assert read(one).use.calls == needed, "what was kept is used once"
 
 
-def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_stopped(
-    direct: AzureCloud, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [UnreachableError("Azure did not answer within 30 s"), TemporaryError("HTTP 503")])
+def test_a_read_that_fails_in_the_middle_goes_on_where_it_stopped(
+    direct: AzureCloud, monkeypatch: pytest.MonkeyPatch, error: TemporaryError
 ) -> None:
     monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     random_bill(direct, 3)
@@ -534,7 +535,7 @@ def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_stopped(
         nonlocal answered
         answered += 1
         if answered % 7 in (5, 6, 0):  # four pages, then one and the two tries after it
-            raise UnreachableError("Azure did not answer within 30 s")
+            raise error
 
     one = direct_source(direct, slow, scope=GROUP, run_tag="training-run")
     tries = 1
@@ -543,9 +544,23 @@ def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_stopped(
         try:
             batch = read(one)
             break
-        except UnreachableError:
+        except type(error):
             tries += 1
     assert (batch.charges, tries) == (whole.charges, -(-needed // 4))
+
+
+def test_pages_that_do_not_fit_together_are_all_asked_for_anew(direct: AzureCloud) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
+    direct.page_size = 5
+
+    def damage(properties: dict[str, Any]) -> None:
+        if len(direct.asked) == 4:
+            del properties["columns"]
+
+    one = direct_source(direct, damage, scope=SCOPE)
+    with pytest.raises(BadDataError):
+        read(one)
+    assert (len(read(one).charges), len(direct.asked)) == (22, 4 + 1 + 5)
 
 
 def test_a_read_that_was_given_up_goes_on_where_it_stopped(direct: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
