@@ -38,9 +38,9 @@ the same minutes, after a round that does not count: medians, in brackets the sm
   100 ms, late in a month that is in the ledger; against the slowest of the three clouds with one account, read by the
   same monitor from servers of the same kind. And its CPU, against the SDKs of the three clouds that make the same
   calls, parse the answers and do nothing else. The dollars are those of a turn in which every cloud has something new,
-  as often as each source is read by default. The time is that of Azure, which the others do not lengthen much: this
-  month and the one before by subscription are 16 pages of 1,000 rows, each of which names the next, so 1.6 s of waiting
-  alone. The CPU is that of 900 budgets (one for each account) that are judged after each of three answers.
+  as often as each source is read by default. The time is little but the CPU of one
+  interpreter: a third of it is BigQuery's rows, half of that in its SDK; the rest that of Azure's rows, the ledger, and
+  900 budgets (one for each account) that are judged after each of three answers. Of waiting there is half a second.
 - `daemon at rest`: resident memory of `monitor run` between turns; against Python that has imported the same modules
   and made the same AWS clients.
 - `forecast`: not a ratio of costs but how wrong it is, beside two simple forecasts, on the same days. The three teams

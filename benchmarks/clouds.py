@@ -221,12 +221,13 @@ def _read_azure(client: Any, first: date, last: date) -> None:
 
     scope = SCOPES[False]
     asked = definition(Query(scope, first, last, (Column("ChargeType"), Column("SubscriptionId"))))
-    token = ""
+    params = {"$top": "5000"}
     while True:
-        page = client.query.usage(scope.strip("/"), asked, params={"$skiptoken": token} if token else {})
+        page = client.query.usage(scope.strip("/"), asked, params=params)
         token = page.next_link.rpartition("skiptoken=")[2] if page is not None and page.next_link else ""
         if not token:
             return
+        params["$skiptoken"] = token
 
 
 def _answer(document: dict[str, Any]) -> None:

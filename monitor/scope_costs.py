@@ -6,7 +6,7 @@ detail; every further column takes a query of its own, with the root, for each c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,24 +19,24 @@ from monitor.clients.azure_cost import CostQueries
 from monitor.clients.azure_query import Answer, Column, Query, Row
 from monitor.errors import BadDataError
 from monitor.model import CREDIT, Series
-from monitor.views import Cells, View, split, tag_field
+from monitor.views import NOISE, Cells, Parts, Totals, View, split, tag_field
 
 K = TypeVar("K")
 
 CHARGE_TYPE = Column("ChargeType")
 _DIMENSIONS = {"account": "SubscriptionId", "service": "ServiceName", "region": "ResourceLocation"}
+_USAGE, _ADJUSTMENT = "Usage", "Adjustment"
 # Azure's charge types, in lower case; what is not here is an adjustment, and counts.
 _CATEGORIES = {
-    "": "Usage",
-    "usage": "Usage",
-    "unusedreservation": "Usage",
-    "unusedsavingsplan": "Usage",
+    "": _USAGE,
+    "usage": _USAGE,
+    "unusedreservation": _USAGE,
+    "unusedsavingsplan": _USAGE,
     "purchase": "Purchase",
     "tax": "Tax",
     "refund": CREDIT,
     "credit": CREDIT,
 }
-_ADJUSTMENT = "Adjustment"
 _DAY = timedelta(days=1)
 _ZERO = Decimal(0)
 # Two sums over the same days, read one after the other, may differ by so much.
@@ -57,18 +57,20 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of `account` ("" for many).
+    """What there is of a scope.
 
-    `covered`: from the first period with a cost to the end of the last, None if there is none. `others`: currencies
-    that are not the wanted one.
+    `covered`: from the first period with a cost to the end of the last, None if there is none. `used_until`: the last
+    day of usage that cost something. `others`: currencies that are not the wanted one. `days`: those that costs were
+    told of, by the first day of each period.
     """
 
-    account: str
+    scope: Scope
     cells: Cells
     covered: Period | None
-    newest: date | None
+    used_until: date | None
     others: frozenset[str]
     rejected: int
+    days: Mapping[date, frozenset[date]]
 
 
 class ScopeReader:
@@ -91,20 +93,23 @@ class ScopeReader:
         cells: Cells = {}
         filled: list[Period] = []
         others: frozenset[str] = frozenset()
-        rejected, newest = 0, None
+        rejected, used_until = 0, None
+        days: dict[date, frozenset[date]] = {}
         for period in periods:
             query = self._query(period, CHARGE_TYPE)
             totals = self._queries.ask(query)
             others, rejected = others | totals.others, rejected + totals.rejected
+            more: Cells = {}
             if totals.rows:
                 self._check_first_days(query, totals)
                 more, unusable = self._cells(period, totals)
                 cells |= more
                 rejected += unusable
-                newest = max(row.day for row in totals.rows)
+                used_until = max(_days_of_use(more), default=used_until)
                 filled.append(period)
+            days[period.start.date()] = frozenset(day for _, day in more)
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        return Found(self._scope.subscription, cells, covered, newest, others, rejected)
+        return Found(self._scope, cells, covered, used_until, others, rejected, days)
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()
@@ -112,23 +117,30 @@ class ScopeReader:
         return Query(self._scope.path, first, last, (column, *root), charge_types)
 
     def _cells(self, period: Period, totals: Answer) -> tuple[Cells, int]:
-        """The cost of each series and day, and how many rows of the views were unusable."""
+        """The cost of each series and day, and how many rows of the views were unusable.
+
+        With an unusable row among the totals, what the views say of its day would be taken from nobody's cost, and so
+        off the sum; with one among the later views, off its run or tag. Such a day is left out.
+        """
         cells: Cells = {}
         rejected = 0
+        doubtful: set[date] = set()
         categories = _by_category(totals.rows)
         for category, rows in categories.items():
             # With one category alone there is nothing to tell apart.
             types = tuple(sorted({row.values[0] for row in rows})) if len(categories) > 1 else ()
-            views = []
+            sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
+            views: list[View] = []
             for field, column in self._views.items():
                 answer = self._queries.ask(self._query(period, column, types))
                 _check_days(rows, answer.rows)
                 rejected += answer.rejected
                 parts = _sums(((self._root_of(row), _value(field, row), row.day), row.cost) for row in answer.rows)
+                if totals.rejected or (answer.rejected and views):
+                    doubtful |= _at_odds(sums, parts)
                 views.append(View(field, parts))
-            sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
             cells |= split(self._series(category, period), self._root, sums, views)
-        return cells, rejected
+        return {key: cost for key, cost in cells.items() if key[1] not in doubtful}, rejected
 
     def _series(self, category: str, period: Period) -> Series:
         return Series(
@@ -160,11 +172,21 @@ def _by_category(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
+def _days_of_use(cells: Cells) -> Iterator[date]:
+    return (day for (series, day), cost in cells.items() if cost and series.charge_category == _USAGE)
+
+
 def _check_days(rows: Iterable[Row], parts: Iterable[Row]) -> None:
     """A view that lacks a day which has a cost was cut off; else it would take away what its parts had."""
     lacking = {row.day for row in rows if row.cost} - {row.day for row in parts}
     if lacking:
         raise BadDataError(f"Azure answered without {min(lacking)}, a day that has costs by another grouping")
+
+
+def _at_odds(totals: Totals, parts: Parts) -> set[date]:
+    """The days of which the parts are not the whole."""
+    rest = _sums([*totals.items(), *(((value, day), cost.copy_negate()) for (value, _, day), cost in parts.items())])
+    return {day for (_, day), cost in rest.items() if abs(cost) > NOISE}
 
 
 def _value(field: str, row: Row) -> str:

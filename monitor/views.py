@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeAlias
 
 from alarms.money import EXACT
@@ -20,7 +21,7 @@ from monitor.model import UNATTRIBUTED, Series
 
 _TAG = "tag:"
 # Sums of floats in another order differ in their last digits; nobody is owed those.
-_NOISE = Decimal("0.000001")
+NOISE = Decimal("0.000001")
 
 # By (value of the root, day), and by (value of the root, value of the view, day). "" where a charge has none.
 Totals: TypeAlias = Mapping[tuple[str, date], Decimal]
@@ -59,6 +60,7 @@ def split(series: Series, root: str, totals: Totals, views: Sequence[View]) -> C
     return dict(cells)
 
 
+@lru_cache(maxsize=4096)  # asked for each day anew
 def named(series: Series, field: str, value: str) -> Series:
     """The series with this value in a field; nobody's, where accounts and services have no value."""
     if not field:
@@ -82,7 +84,7 @@ def _split_first(cells: Cells, series: Series, root: str, totals: Totals, view: 
             rest[value, day] = EXACT.subtract(rest.get((value, day), Decimal(0)), cost)
             largest[value, day] = max(largest.get((value, day), (abs(cost), part)), (abs(cost), part))
     for (value, day), cost in rest.items():
-        if (value, day) in largest and (value, day) not in told and abs(cost) <= _NOISE:
+        if (value, day) in largest and (value, day) not in told and abs(cost) <= NOISE:
             part = largest[value, day][1]
             _add(cells, named(named(series, root, value), view.field, part), day, cost)
         else:

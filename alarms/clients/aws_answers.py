@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from alarms.clients import strict_json
 from alarms.clients.http import parse_retry_after
 from alarms.errors import TemporaryError
 
@@ -82,24 +82,9 @@ def _strict_json(body: bytes) -> Any:
     """As botocore reads it; but it takes the last of two equal keys, and falls over what is nested too deeply."""
     text = body.decode()
     try:
-        return json.loads(text, object_pairs_hook=_once_each) if text else {}
-    except RecursionError:
-        raise TemporaryError("AWS answered with JSON that is nested too deeply") from None
-    except _TwiceError:
-        raise TemporaryError("AWS answered with JSON that has the same key twice in one object") from None
+        return strict_json.loads(text, "AWS") if text else {}
     except ValueError:
         return {"message": text}
-
-
-class _TwiceError(Exception):
-    """A key stands twice in one object."""
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise _TwiceError
-    return read
 
 
 def _check(operation_model: Any, response_dict: Any, **_: Any) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _CONNECT_S, _READ_S, _PROCESS_S = 5, 30, 10
 _LOGIN_READ_S = 10
 _AGENT = "cloud-budget-monitor"
+# What Azure asks of a client that is not its portal, so that limits are counted by it.
+HEADERS = {"ClientType": _AGENT}
 
 
 def _https(url: str) -> str:
@@ -105,9 +107,12 @@ def make_client(settings: ArmSettings) -> CostManagementClient:
             permit_redirects=False,
             **more,
         )
+    except OSError as error:
+        raise _without_file(error) from error
     except ValueError as error:  # it may quote what it found in the environment
         raise AccessError(
-            "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_AUTHORITY_HOST and AZURE_TOKEN_CREDENTIALS"
+            "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_CLIENT_CERTIFICATE_PATH, "
+            "AZURE_AUTHORITY_HOST and AZURE_TOKEN_CREDENTIALS"
         ) from error
     return CostManagementClient(
         credential,
@@ -130,6 +135,8 @@ def translated() -> Iterator[None]:
         yield
     except AzureError as error:
         raise translate(error) from error
+    except OSError as error:
+        raise _without_file(error) from error
 
 
 def translate(error: Exception) -> OutsideError:
@@ -151,6 +158,16 @@ def translate(error: Exception) -> OutsideError:
     if isinstance(error, ServiceResponseTimeoutError):
         return UnreachableError(f"Azure did not answer within {_READ_S} s")
     return TemporaryError(f"Azure gave no usable answer ({name})")
+
+
+def _without_file(error: OSError) -> OutsideError:
+    """What the SDK lets through as it came: a file is not there, or (never seen yet) a socket failed."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return UnreachableError(f"Azure could not be reached ({type(error).__name__}): check the network and the proxy")
+    return AccessError(
+        "a file that the login of Azure needs cannot be read: "
+        "check AZURE_CLIENT_CERTIFICATE_PATH and REQUESTS_CA_BUNDLE"
+    )
 
 
 def _authority(settings: ArmSettings) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from alarms.clients import dates
 from alarms.clients.azure_refusals import Asked, refused
@@ -37,6 +37,15 @@ class Body:
     def refusal(self, status: int, headers: dict[str, str], body: bytes) -> Exception:
         """The error for an answer that is no success."""
         return refused(status, headers, body, self._asked)
+
+
+def token_of(link: Any) -> str:
+    """Which page a `nextLink` names; "" if it names none."""
+    try:
+        query = parse_qsl(urlsplit(link).query) if isinstance(link, str) else []
+    except ValueError:
+        return ""
+    return next((value for name, value in query if name.lower().lstrip("$") == "skiptoken"), "")
 
 
 def _bytes_of(answer: Any, limit: int) -> bytes:

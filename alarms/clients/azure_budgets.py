@@ -7,20 +7,19 @@ asked for at the same address: wherever a link points, the token goes to nobody 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
-from alarms.clients.azure import translated
-from alarms.clients.azure_answers import Body
+from alarms.clients.azure import HEADERS, translated
+from alarms.clients.azure_answers import Body, token_of
 from alarms.clients.azure_refusals import Asked
 from alarms.clients.azure_scope import Scope
+from alarms.clients.deadline import idle
 from alarms.errors import OutsideError, PermanentError, TemporaryError
 
-_HEADERS = {"ClientType": "cloud-budget-monitor"}
 _MOST_PAGES = 500
 _NOT_FOUND = 404
 # The name is taken, or the eTag is not that of what is there.
@@ -54,7 +53,9 @@ class Budgets:
             yield from (one for one in budgets if _is_of(one, scope))
             if not link:
                 return
-            token = _token_of(link)
+            token = token_of(link)
+            if not token:
+                raise TemporaryError("Azure named a next page of budgets without saying which")
             if token in tokens or len(tokens) > _MOST_PAGES:
                 raise PermanentError(f"Azure listed the budgets of {scope.path} in pages without end")
             tokens.add(token)
@@ -106,7 +107,7 @@ class Budgets:
                 wait = pause if error.retry_after is None else error.retry_after.total_seconds()
                 if wait > _LONGEST_WAIT_S:
                     raise
-                _wait(wait)
+                idle(wait)
         return call.made(send)
 
 
@@ -147,7 +148,7 @@ class _Call:
         answer = _Answer(self.asked)
         try:
             with translated():
-                send({"headers": dict(_HEADERS), "raw_response_hook": answer.take})
+                send({"headers": dict(HEADERS), "raw_response_hook": answer.take})
         except _MissingError:
             if self.missing_is_fine:
                 return None
@@ -175,18 +176,3 @@ def _is_of(budget: Any, scope: Scope) -> bool:
         raise _damaged()
     path: str = budget["id"]
     return path.lower().strip("/").rpartition("/providers/")[0] == scope.normal
-
-
-def _token_of(link: Any) -> str:
-    try:
-        query = parse_qsl(urlsplit(link).query) if isinstance(link, str) else []
-    except ValueError:
-        query = []
-    token = next((value for name, value in query if name.lower().lstrip("$") == "skiptoken"), "")
-    if not token:
-        raise TemporaryError("Azure named a next page of budgets without saying which")
-    return token
-
-
-def _wait(seconds: float) -> None:
-    threading.Event().wait(seconds)

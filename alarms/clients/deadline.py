@@ -25,6 +25,11 @@ def within(seconds: float, call: Callable[[], T], *, what: str, uncertain: bool 
     return attempt.result()
 
 
+def idle(seconds: float) -> None:
+    """Do nothing for so long."""
+    threading.Event().wait(seconds)
+
+
 class _Attempt(Generic[T]):
     def __init__(self, call: Callable[[], T]) -> None:
         self.over = threading.Event()

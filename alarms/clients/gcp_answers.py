@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from alarms.clients import dates
+from alarms.clients import dates, strict_json
 from alarms.errors import TemporaryError
 
 # A page of BigQuery has 20 MB at most.
@@ -55,21 +54,6 @@ def _read(response: Response) -> bytes:
 def _check(body: bytes) -> None:
     """As the SDK reads it; but it takes the last of two equal keys, and falls over what is nested too deeply."""
     try:
-        json.loads(body or b"{}", object_pairs_hook=_once_each)
-    except RecursionError:
-        raise TemporaryError("Google answered with JSON that is nested too deeply") from None
-    except _TwiceError:
-        raise TemporaryError("Google answered with JSON that has the same key twice in one object") from None
+        strict_json.loads(body or b"{}", "Google")
     except ValueError:
         return  # the SDK falls over it in its own way
-
-
-class _TwiceError(Exception):
-    """A key stands twice in one object."""
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise _TwiceError
-    return read

@@ -6,23 +6,23 @@ with the `$skiptoken` of the link alone: wherever a link points, the token goes 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import MutableMapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from alarms.clients.azure import translated
+from alarms.clients.azure import HEADERS, translated
 from alarms.clients.azure_answers import Body
 from alarms.clients.azure_refusals import Asked
+from alarms.clients.deadline import idle
 from alarms.errors import TemporaryError, UnreachableError
 from monitor.clients.azure_query import Answer, Key, Page, Query, Row, definition, places_of, read_page, read_row
 from monitor.errors import BadDataError
 from monitor.model import ApiUse
 
-# What Azure asks of a client that is not its portal, so that limits are counted by it.
-_HEADERS = {"ClientType": "cloud-budget-monitor"}
+# The most rows of a page; without a `$top` some scopes answer with a thousand. Each page counts as a query.
+_TOP = {"$top": "5000"}
 _MOST_PAGES = 500
 _PAUSES_S = (0.5, 1.0)
 # Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
@@ -35,7 +35,7 @@ Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]
 class CostQueries:
     """Asks through one client in one currency, for `seconds` in all; counts calls and unusable rows.
 
-    `kept`: what an earlier try has read before it was told to wait.
+    `kept`: what an earlier try has read that was not finished.
     """
 
     def __init__(self, client: Any, currency: str, *, seconds: float, kept: Kept) -> None:
@@ -100,7 +100,7 @@ class CostQueries:
                 left = self._give_up_at - time.monotonic() - 1
                 if pause is None or wait is None or wait > min(left, _LONGEST_WAIT_S):
                     raise
-                _wait(wait)
+                idle(wait)
         raise AssertionError
 
     def _once(self, query: Query, token: str) -> bytes | None:
@@ -113,13 +113,9 @@ class CostQueries:
             self._client.query.usage(
                 query.scope.strip("/"),
                 definition(query),
-                headers=_HEADERS,
-                params={"$skiptoken": quote(token, safe="")} if token else {},
+                headers=HEADERS,
+                params=_TOP | ({"$skiptoken": quote(token, safe="")} if token else {}),
                 stream=True,
                 raw_response_hook=body.take,
             )
         return body.content
-
-
-def _wait(seconds: float) -> None:
-    threading.Event().wait(seconds)

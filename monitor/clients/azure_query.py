@@ -5,14 +5,14 @@ Amounts are read from the text of an answer, exactly: the SDK would make floats 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
 
+from alarms.clients import strict_json
+from alarms.clients.azure_answers import token_of
 from alarms.money import to_places
 from monitor.errors import BadDataError
 
@@ -100,41 +100,18 @@ def read_page(body: bytes | None) -> Page:
         return Page((), [], "")
     try:
         # Not a float in between; what JSON cannot hold (NaN) stays a text, which is no amount.
-        document = json.loads(body, parse_float=Decimal, parse_constant=str, object_pairs_hook=_once_each)
+        document = strict_json.loads(body, "Azure", BadDataError, parse_float=Decimal, parse_constant=str)
         properties = document["properties"]
         columns = tuple(column["name"].lower() for column in properties["columns"])
         rows, link = properties["rows"], properties.get("nextLink")
-    except RecursionError:
-        raise BadDataError("Azure answered with JSON that is nested too deeply") from None
-    except _TwiceError:
-        raise BadDataError("Azure answered with JSON that has the same key twice in one object") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadDataError(_DAMAGED) from error
     if not isinstance(rows, list) or not isinstance(link, str | None):
         raise BadDataError(_DAMAGED)
-    return Page(columns, rows, _token_of(link) if link else "")
-
-
-def _token_of(link: str) -> str:
-    try:
-        query = parse_qsl(urlsplit(link).query)
-    except ValueError:
-        query = []
-    token = next((value for name, value in query if name.lower().lstrip("$") == "skiptoken"), "")
-    if not token:
+    token = token_of(link)
+    if link and not token:
         raise BadDataError("Azure named a next page without saying which")
-    return token
-
-
-class _TwiceError(Exception):
-    """A key stands twice in one object."""
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise _TwiceError
-    return read
+    return Page(columns, rows, token)
 
 
 def places_of(columns: tuple[str, ...], query: Query) -> Mapping[str, int]:

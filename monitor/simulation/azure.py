@@ -57,6 +57,7 @@ class Asked:
     definition: Mapping[str, Any]
     headers: Mapping[str, str]
     token: str
+    top: int
 
 
 def refusal(status: int, code: str, message: str = "", **headers: str) -> Reply:
@@ -76,17 +77,16 @@ class AzureCloud:
     """Use as a context. `directory`: where its authority's certificate is put; None: plain http, behind a proxy.
 
     `usage` is what it bills. `script`: replies for the next queries instead of answers, None for an answer;
-    `denied`: scopes that may not be read; `page_size`: rows of a page; `empty_is_204`: no rows, no content.
-    `asked` are the queries that came, `operations` what a role would have to hold for them.
-    `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` is asked before each,
-    by its operation, for a reply instead of an answer.
+    `denied`: scopes that may not be read; `page_size`: rows of a page at most (without a `$top` 1,000); `empty_is_204`:
+    no rows, no content. `asked` are the queries that came, `operations` what a role would have to hold for them.
+    `budgets` are those that it holds; `forbidden`: operations on them that nobody may do; `spoil` may reply to each.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self.usage: list[Usage] = []
         self.script: deque[Reply | None] = deque()
         self.denied: set[str] = set()
-        self.page_size = 1000
+        self.page_size = 5000
         self.empty_is_204 = False
         self.asked: list[Asked] = []
         self.operations: set[str] = set()
@@ -160,9 +160,9 @@ class AzureCloud:
             return refusal(404, "InvalidResourceType", "there is no such resource here")
         if headers.get("Authorization") != f"Bearer {self.token}":
             return refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
-        scope = parts.path[: -len(_QUERY)]
-        token = dict(parse_qsl(parts.query)).get("$skiptoken", "")
-        return self._query(Asked(scope, json.loads(body), headers, token))
+        named = {"$top": "1000", "$skiptoken": "", **dict(parse_qsl(parts.query))}
+        place, top = named["$skiptoken"], int(named["$top"])
+        return self._query(Asked(parts.path[: -len(_QUERY)], json.loads(body), headers, place, top))
 
     def _query(self, asked: Asked) -> Reply:
         self.asked.append(asked)
@@ -179,7 +179,7 @@ class AzureCloud:
         if self.empty_is_204 and not table.rows:
             return Reply(204)
         start = int(asked.token.removesuffix("==") or 0)
-        rows, following = page(table, start, self.page_size)
+        rows, following = page(table, start, min(asked.top, self.page_size))
         link = None
         if following is not None:
             at = f"{asked.scope}/providers/Microsoft.CostManagement/Query"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -17,7 +19,7 @@ from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clients.azure_cost import CostQueries, Kept
 from monitor.clients.azure_query import Query
 from monitor.clock import SystemClock
-from monitor.errors import AccessError, PermanentError, TemporaryError
+from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
 from monitor.ports import BillingSource
@@ -30,7 +32,7 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long what was read before Azure asked to wait is as good as new: it publishes every four hours.
+# So long what a read that was not finished has brought is as good as new: it publishes every four hours.
 _GOOD_FOR_S = 7200.0
 
 
@@ -74,18 +76,19 @@ class AzureCost:
         self._client: Any = None
         self._kept: Kept = {}
         self._good_until = 0.0
-        self._is_waiting = False
+        self._goes_on = False
         self._fills_in = False
 
     def windows(
         self,
         now: datetime,
-        meters: dict[str, MeterReading],  # noqa: ARG002 - the port's; costs are no counters
+        meters: dict[str, MeterReading],
         filled_since: datetime | None,
     ) -> Sequence[Window]:
         """The running and the previous period (Azure rates them anew until days after the end), then older ones."""
         previous = self._period_of(self._period_of(now).start - _SECOND)
-        windows = [Window(Period(previous.start, now + _SECOND))]
+        shown = {key: reading for key, reading in meters.items() if previous.start <= reading.at <= now}
+        windows = [Window(Period(previous.start, now + _SECOND), shown)]
         oldest, known = now - self._settings.backfill, min(filled_since or previous.start, previous.start)
         older = self._period_of(previous.start - _SECOND)
         while older.end > oldest:
@@ -97,34 +100,34 @@ class AzureCost:
 
     def fetch(self, window: Window) -> Batch:
         """Read one window. Raises OutsideError as the port says."""
-        return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
-
-    def probe(self) -> str:
-        """Read the running period of every scope, without detail."""
-        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
-
-    def _fetch(self, window: Window) -> Batch:
+        kept = self._pages(window)
         try:
-            batch = self._read(self._queries(self._pages(window)), window)
+            batch = within(DEADLINE_S, lambda: self._read(self._queries(kept), window), what=f"source {self.name}")
         except AccessError:
             self._client = None  # and with it the token, which may be of the time before a right was given
             raise
         except TemporaryError as error:
-            self._is_waiting = error.retry_after is not None
+            # Here, for a call that was given up never comes to say so.
+            self._goes_on = not isinstance(error, BadDataError)
             raise
         if not self._fills_in:
             self._kept = {}
         return batch
 
-    def _pages(self, window: Window) -> Kept:
-        """What need not be asked for again: pages since the last read that was not told to wait.
+    def probe(self) -> str:
+        """Read the running period of every scope, without detail."""
+        return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
-        Or the running period would use up what Azure allows each time, and the past never be filled in.
+    def _pages(self, window: Window) -> Kept:
+        """What need not be asked for again: pages since the last read that came to an end, or to pages that do not fit.
+
+        Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
+        longer than a read may last would never be read.
         """
-        anew = not self._is_waiting or time.monotonic() > self._good_until
+        anew = not self._goes_on or time.monotonic() > self._good_until
         if anew and not self._is_closed(window):
             self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
-        self._is_waiting = False
+        self._goes_on = False
         return self._kept
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:
@@ -140,36 +143,72 @@ class AzureCost:
             raise next(iter(refused.values()))
         if not self._is_closed(window):
             self._check_currency(found)
-        return self._batch(queries, found, tuple(f"scope {path}" for path in refused))
+        for part in found:
+            self._check_shown(window.meters, part)
+        batch = self._batch(queries, found, tuple(f"scope {path}" for path in refused))
+        return batch if self._is_closed(window) else self._dated(batch, window.meters)
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
         replaces: dict[Series, Period] = {}
+        billed = frozenset[date]().union(*(days for part in found for days in part.days.values()))
+        periods = {day: Period(midnight(day), midnight(day + _DAY)) for day in billed}
         for part in found:
             for (series, day), cost in sorted(part.cells.items()):
-                charges.append(Charge(series, Period(midnight(day), midnight(day + _DAY)), cost))
+                charges.append(Charge(series, periods[day], cost))
                 if part.covered is not None:
                     replaces[series] = part.covered
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
-        newest = max((part.newest for part in found if part.newest is not None), default=None)
         # Only where there is a cost: an answer that is empty is never taken for all there is.
         whole = [part for part in found if part.covered is not None and not rejected]
         single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
             replaces,
-            None if newest is None else midnight(newest),
+            _goes_to(found),
             whole=whole[0].covered if whole and single else None,
-            whole_accounts={} if single else {part.account: part.covered for part in whole if part.covered},
+            whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
             missing=(*refused, *unusable),
+            meters={
+                self._meter(part, first): MeterReading(midnight(max(days)), Decimal(len(days)))
+                for part in found
+                for first, days in part.days.items()
+                if days
+            },
             use=queries.use,
         )
 
+    def _dated(self, batch: Batch, known: Mapping[str, MeterReading]) -> Batch:
+        """The batch of a running window. A scope that is used again does not take back how far its data goes."""
+        key = f"{self._settings.currency}/data_as_of"
+        if batch.data_as_of is None:
+            return batch
+        upto = max(batch.data_as_of, known[key].at) if key in known else batch.data_as_of
+        return replace(batch, data_as_of=upto, meters={**batch.meters, key: MeterReading(upto, Decimal(0))})
+
+    def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
+        """The newest day that had costs still has, and so have most: an answer that is cut off is no correction."""
+        for first, days in part.days.items():
+            reading = known.get(self._meter(part, first))
+            if reading is None:
+                continue
+            newest, fewest = reading.at.date(), reading.value if part.rejected else reading.value / 2
+            if newest > max(days, default=date.min) or fewest > len(days):
+                raise BadDataError(
+                    f"Azure shows costs of {part.scope.path} on {len(days)} days from {first}, where it had shown "
+                    f"{reading.value}, up to {newest}: it is not whole. If that is meant, give the source a new name, "
+                    "so that it starts anew"
+                )
+
+    def _meter(self, part: Found, first: date) -> str:
+        """Of each scope and period: the newest day with costs, and how many there are."""
+        return f"{self._settings.currency}/{part.scope.normal}/{first}"
+
     def _check_currency(self, found: Sequence[Found]) -> None:
         others = frozenset[str]().union(*(part.others for part in found))
-        if others and all(part.newest is None for part in found):
+        if others and all(part.covered is None for part in found):
             raise PermanentError(
                 f"its costs are in {', '.join(sorted(others))}, but source {self.name} is set to "
                 f"{self._settings.currency}: change its currency"
@@ -216,3 +255,11 @@ class AzureCost:
         while periods[0].start > window.period.start:
             periods.insert(0, self._period_of(periods[0].start - _SECOND))
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
+
+
+def _goes_to(found: Sequence[Found]) -> datetime | None:
+    """The last day that every scope has usage up to; of costs of any kind where there is no usage at all."""
+    used = [part.used_until for part in found if part.used_until is not None]
+    billed = [day for part in found for days in part.days.values() for day in days]
+    newest = min(used) if used else max(billed, default=None)
+    return None if newest is None else midnight(newest)

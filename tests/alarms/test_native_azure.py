@@ -696,7 +696,7 @@ def test_what_azure_answers_instead_is_one_sentence(
     kind: type[OutsideError],
     words: str,
 ) -> None:
-    monkeypatch.setattr("alarms.clients.azure_budgets._wait", lambda seconds: None)
+    monkeypatch.setattr("alarms.clients.azure_budgets.idle", lambda seconds: None)
     azure.spoil = lambda operation: reply
     with pytest.raises(kind) as caught:
         native.owned()
@@ -705,7 +705,7 @@ def test_what_azure_answers_instead_is_one_sentence(
 
 
 def test_nobody_there_is_no_refusal(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alarms.clients.azure_budgets._wait", lambda seconds: None)
+    monkeypatch.setattr("alarms.clients.azure_budgets.idle", lambda seconds: None)
     nowhere = ScopedSettings(scope=AZURE_SCOPE, endpoint_url="https://127.0.0.1:9")
     with pytest.raises(UnreachableError):
         AzureNative(nowhere, PREFIX, lambda: NOW).owned()
@@ -735,7 +735,7 @@ def test_a_look_that_fails_for_a_moment_is_repeated_and_a_write_is_not(
     azure: AzureCloud, applied: AzureNative, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("alarms.clients.azure_budgets._wait", waits.append)
+    monkeypatch.setattr("alarms.clients.azure_budgets.idle", waits.append)
     asked: list[str] = []
 
     def spoil(operation: str) -> Reply | None:

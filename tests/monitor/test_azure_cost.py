@@ -6,6 +6,7 @@ import gc
 import gzip
 import json
 import random
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -181,6 +182,16 @@ def test_pages_are_put_together_and_the_token_goes_to_the_endpoint_alone(azure: 
     assert [asked.token for asked in azure.asked[1:]] == ["", "5==", "10==", "15==", "20=="]
 
 
+def test_a_page_has_as_many_rows_as_azure_gives_for_each_is_a_query_of_the_few_that_it_allows(
+    azure: AzureCloud,
+) -> None:
+    for number in range(300):
+        bill_days(azure, date(2026, 11, 1), date(2026, 11, 18), subscription=f"{number:08}-0000-0000-0000-000000000000")
+    batch = read(source(azure, scope=GROUP, by=["account"]))
+    assert (len(batch.charges), batch.use.calls) == (5400, 1 + 2)
+    assert [(asked.token, asked.top) for asked in azure.asked[1:]] == [("", 5000), ("5000==", 5000)]
+
+
 @pytest.mark.parametrize("link", ["https://evil.example/", "//", "x", "https://[::1", "?$skiptoken="])
 def test_a_link_that_names_no_page_is_no_answer(direct: AzureCloud, link: str) -> None:
     bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
@@ -341,6 +352,29 @@ def test_a_month_without_a_cost_yet_leaves_the_one_before_whole(azure: AzureClou
     assert batch.data_as_of == datetime(2026, 10, 31, tzinfo=UTC)
 
 
+def test_data_goes_as_far_as_usage_that_cost_something(direct: AzureCloud) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 10))
+    direct.bill(date(2026, 11, 14), "Virtual Machines", "-3", charge_type="Refund")
+    direct.bill(date(2026, 11, 15), "Virtual Machines", "500", charge_type="Purchase")
+    direct.bill(date(2026, 11, 16), "Virtual Machines", "0")
+    batch = read(direct_source(direct, scope=SCOPE))
+    assert (batch.data_as_of, sum(sums(batch, "account").values())) == (datetime(2026, 11, 10, tzinfo=UTC), 597)
+
+
+def test_where_nothing_but_purchases_is_billed_data_goes_as_far_as_they(direct: AzureCloud) -> None:
+    direct.bill(date(2026, 11, 5), "Support", "100", charge_type="Purchase")
+    assert read(direct_source(direct, scope=SCOPE)).data_as_of == datetime(2026, 11, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_data_of_two_subscriptions_goes_as_far_as_the_older_of_them(direct: AzureCloud, late: int) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 10), subscription=[SUBSCRIPTION, OTHER][late])
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 22), subscription=[OTHER, SUBSCRIPTION][late])
+    never = "/subscriptions/00000000-0000-0000-0000-000000000003"
+    batch = read(direct_source(direct, scope=[SCOPE, f"/subscriptions/{OTHER}", never]))
+    assert batch.data_as_of == datetime(2026, 11, 10, tzinfo=UTC)
+
+
 def test_a_day_that_was_not_asked_for_is_no_answer(direct: AzureCloud) -> None:
     bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
 
@@ -437,7 +471,7 @@ def test_a_short_wait_is_kept_and_then_it_goes_on(
 ) -> None:
     bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
     waits: list[float] = []
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", waits.append)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", waits.append)
     azure.script.append(throttled(**limits))
     assert len(read(source(azure)).charges) == 22
     assert (waits, len(azure.asked)) == ([wait], 3)
@@ -487,6 +521,74 @@ def test_a_read_that_was_told_to_wait_goes_on_where_it_stopped(azure: AzureCloud
     assert read(one).use.calls == needed, "what was kept is used once"
 
 
+@pytest.mark.parametrize("error", [UnreachableError("Azure did not answer within 30 s"), TemporaryError("HTTP 503")])
+def test_a_read_that_fails_in_the_middle_goes_on_where_it_stopped(
+    direct: AzureCloud, monkeypatch: pytest.MonkeyPatch, error: TemporaryError
+) -> None:
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
+    random_bill(direct, 3)
+    direct.page_size = 40
+    whole = read(direct_source(direct, scope=GROUP, run_tag="training-run"))
+    needed, answered = len(direct.asked), 0
+
+    def slow(_: dict[str, Any]) -> None:
+        nonlocal answered
+        answered += 1
+        if answered % 7 in (5, 6, 0):  # four pages, then one and the two tries after it
+            raise error
+
+    one = direct_source(direct, slow, scope=GROUP, run_tag="training-run")
+    tries = 1
+    while True:
+        assert tries < needed
+        try:
+            batch = read(one)
+            break
+        except type(error):
+            tries += 1
+    assert (batch.charges, tries) == (whole.charges, -(-needed // 4))
+
+
+def test_pages_that_do_not_fit_together_are_all_asked_for_anew(direct: AzureCloud) -> None:
+    bill_days(direct, date(2026, 11, 1), date(2026, 11, 22))
+    direct.page_size = 5
+
+    def damage(properties: dict[str, Any]) -> None:
+        if len(direct.asked) == 4:
+            del properties["columns"]
+
+    one = direct_source(direct, damage, scope=SCOPE)
+    with pytest.raises(BadDataError):
+        read(one)
+    assert (len(read(one).charges), len(direct.asked)) == (22, 4 + 1 + 5)
+
+
+def test_a_read_that_was_given_up_goes_on_where_it_stopped(direct: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_bill(direct, 3)
+    direct.page_size = 40
+    whole = read(direct_source(direct, scope=GROUP, run_tag="training-run"))
+    needed, hangs, over = len(direct.asked), threading.Event(), threading.Event()
+    direct.asked.clear()
+
+    def hang(_: dict[str, Any]) -> None:
+        if len(direct.asked) == 5 and not hangs.is_set():
+            hangs.set()
+            over.wait()
+            raise PermanentError("nobody waits for this")
+
+    one = direct_source(direct, hang, scope=GROUP, run_tag="training-run")
+    with monkeypatch.context() as patch:
+        patch.setattr(azure_cost, "DEADLINE_S", 0.5)
+        with pytest.raises(UnreachableError, match=r"no complete answer within 0\.5 s"):
+            read(one)
+    assert hangs.wait(60)
+    assert read(one).charges == whole.charges
+    assert len(direct.asked) == needed + 1
+    over.set()
+    direct.asked.clear()
+    assert read(one).use.calls == needed, "what was kept is used once"
+
+
 def test_filling_in_the_past_ends_too_at_four_queries_a_minute(direct: AzureCloud) -> None:
     bill_days(direct, date(2026, 8, 1), date(2026, 11, 22), tags={"training-run": "llama"})
     direct.page_size = 10
@@ -508,7 +610,7 @@ def test_filling_in_the_past_ends_too_at_four_queries_a_minute(direct: AzureClou
 
 
 def test_a_burst_of_failures_is_tried_three_times(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
     assert "ServiceUnavailable" in str(fails(azure, *[refusal(503, "ServiceUnavailable")] * 3))
     assert len(azure.asked) == 3
@@ -561,7 +663,7 @@ def test_a_billing_account_has_readers_of_its_own(azure: AzureCloud) -> None:
 
 
 def test_nobody_registers_a_provider_for_us(azure: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.clients.azure_cost._wait", lambda seconds: None)
+    monkeypatch.setattr("monitor.clients.azure_cost.idle", lambda seconds: None)
     fails(azure, *[refusal(409, "MissingSubscriptionRegistration", "Microsoft.CostManagement")] * 3)
     assert azure.operations == {OPERATION}
     assert len(azure.asked) == 3
@@ -573,6 +675,16 @@ LOGINS = [
     ({"AZURE_TENANT_ID": OTHER}, AccessError, "AZURE_TENANT_ID names no tenant"),
     ({"AZURE_TENANT_ID": "a b"}, AccessError, "the AZURE_* variables cannot work"),
     ({"AZURE_TOKEN_CREDENTIALS": "canary"}, AccessError, "the AZURE_* variables cannot work"),
+    (
+        {"AZURE_CLIENT_SECRET": None, "AZURE_CLIENT_CERTIFICATE_PATH": "/canary.pem"},
+        AccessError,
+        "a file that the login of Azure needs cannot be read: check AZURE_CLIENT_CERTIFICATE_PATH",
+    ),
+    (
+        {"AZURE_CLIENT_SECRET": None, "AZURE_CLIENT_CERTIFICATE_PATH": __file__},
+        AccessError,
+        "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_CLIENT_CERTIFICATE_PATH",
+    ),
     ({"AZURE_CLIENT_SECRET": None}, AccessError, "no Azure credentials were found: set AZURE_TENANT_ID"),
     ({"AZURE_AUTHORITY_HOST": "https://127.0.0.1:9"}, UnreachableError, "the login of Azure"),
     ({"REQUESTS_CA_BUNDLE": None}, AccessError, "name the authority in REQUESTS_CA_BUNDLE"),
@@ -606,6 +718,17 @@ def test_after_a_refusal_it_logs_in_anew(azure: AzureCloud, monkeypatch: pytest.
         read(one)
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "renewed")
     assert len(read(one).charges) == 22
+
+
+def test_an_authority_that_is_taken_away_after_the_login_is_said(
+    azure: AzureCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bill_days(azure, date(2026, 11, 1), date(2026, 11, 22))
+    one = source(azure)
+    read(one)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/canary.pem")
+    with pytest.raises(AccessError, match=r"cannot be read: check \w+ and REQUESTS_CA_BUNDLE$"):
+        read(one)
 
 
 def test_one_subscription_of_a_list_that_may_not_be_read_is_missing(azure: AzureCloud) -> None:
