@@ -109,14 +109,7 @@ class BigQuery:
         client = self._client(doing)
         with self._explained(doing, location):
             config = self._config(parameters, dry_run=True)
-            job = client.query(
-                sql,
-                job_config=config,
-                location=location or None,
-                retry=retry(_CALL_S),
-                job_retry=None,
-                timeout=_CALL_S,
-            )
+            job = _begun(client, sql, config, location)
             self._estimated = int(job.total_bytes_processed)
             return self._estimated
 
@@ -132,14 +125,7 @@ class BigQuery:
         try:
             with self._explained(doing, location):
                 config = self._config(parameters, maximum_bytes_billed=most_bytes, job_timeout_ms=_JOB_MS)
-                job = client.query(
-                    sql,
-                    job_config=config,
-                    location=location or None,
-                    retry=retry(_CALL_S),
-                    job_retry=None,
-                    timeout=_CALL_S,
-                )
+                job = _begun(client, sql, config, location)
                 found = job.result(page_size=_PAGE_ROWS, retry=retry(_CALL_S), job_retry=None, timeout=self._left())
                 self._billed += int(job.total_bytes_billed or 0) or billed_for(int(job.total_bytes_processed or 0))
         except OutsideError as error:
@@ -253,6 +239,12 @@ class BigQuery:
             f"there is no table {self._table}; exports are named gcp_billing_export_v1_<billing account with _ for ->, "
             f"or gcp_billing_export_resource_v1_...: {hint}"
         )
+
+
+def _begun(client: Any, sql: str, config: Any, location: str) -> Any:
+    """The job of a query."""
+    where = location or None
+    return client.query(sql, job_config=config, location=where, retry=retry(_CALL_S), job_retry=None, timeout=_CALL_S)
 
 
 def _may_have_run(job: Any, error: OutsideError) -> bool:
