@@ -15,13 +15,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from alarms import registry as receivers_registry
-from alarms.clients import http
 from alarms.dispatch import Dispatcher
 from alarms.errors import OutsideError
 from alarms.faults import Fault
 from alarms.model import DeliveryState, Severity
 from alarms.ports import Notifier
-from monitor import control, orders
+from monitor import control, heartbeat, orders
 from monitor import registry as sources_registry
 from monitor.appointments import Appointments
 from monitor.clock import Clock
@@ -39,7 +38,6 @@ from monitor.store.outbox import StoredOutbox
 
 log = logging.getLogger(__name__)
 
-_HEARTBEAT_S = 10.0
 # A turn over a thousand accounts makes millions of objects and hardly a cycle among them; at Python's own 700 the
 # collector looks through all of them so often that it takes a fifth of the turn.
 _COLLECT_EVERY = 10_000
@@ -232,15 +230,11 @@ class App:
 
     def heartbeat(self, report: TurnReport) -> None:
         """Ping the dead man's switch if every source was read and somebody hears us: silence there is the alarm."""
+        address = self.config.monitor.heartbeat_url
         names = [each.name for each in self.config.receivers]
         nobody = receivers.nobody_hears(names, self._outbox.receivers(), self._clock.now())
-        if self.config.monitor.heartbeat_url is None or report.unread or nobody:
-            return
-        try:
-            # A dead man's switch may well stand in the own network; only the operator writes this address.
-            http.get(self.config.monitor.heartbeat_url.resolve().reveal(), deadline_s=_HEARTBEAT_S, allow_private=True)
-        except OutsideError as error:
-            log.warning("The heartbeat did not get through. error=%s", error)
+        if address is not None and not report.unread and not nobody:
+            heartbeat.ping(address)
 
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config
@@ -285,7 +279,7 @@ def build_sources(config: Config) -> list[BillingSource]:
 
 
 def build_notifiers(config: Config, clock: Clock) -> dict[str, Notifier]:
-    """Every configured receiver by name, its secrets resolved. Raises ConfigError."""
+    """Every configured receiver by name, its secrets resolved; the heartbeat's is tried. Raises ConfigError."""
     built: dict[str, Notifier] = {}
     problems: list[Problem] = []
     timezone = ZoneInfo(config.monitor.timezone)
@@ -294,6 +288,8 @@ def build_notifiers(config: Config, clock: Clock) -> dict[str, Notifier]:
             built[settings.name] = receivers_registry.create(settings, now=clock.now, timezone=timezone)
         except OutsideError as error:
             problems.append(Problem(str(config.path), None, f"receiver {settings.name}", str(error)))
+    if (problem := heartbeat.problem_of(config.monitor.heartbeat_url)) is not None:
+        problems.append(Problem(str(config.path), None, "monitor.heartbeat_url", problem))
     if problems:
         raise ConfigError(problems)
     return built

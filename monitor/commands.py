@@ -81,6 +81,7 @@ def once(options: argparse.Namespace) -> int:
         app = App(config, store, clock)
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
+        app.heartbeat(report)
         if app.look_at_natives(now=True):  # a cloud that hangs must not hold up what was just sent
             report.add(app.turn(now, read=False))
             delivered = app.deliver(report, _DELIVERY_LIMIT)

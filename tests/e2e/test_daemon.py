@@ -161,15 +161,14 @@ def test_it_stops_in_time_while_a_source_and_a_receiver_hang(stage: Stage, daemo
     server.server_close()
 
 
-def test_the_heartbeat_goes_out_only_when_every_source_was_read(
-    stage: Stage, daemon: Daemons, systemd: Systemd
-) -> None:
-    pings: list[str] = []
-    this_month("5", stage)
+@pytest.fixture
+def pings(stage: Stage) -> Iterator[list[str]]:
+    """What the dead man's switch has heard."""
+    heard: list[str] = []
 
     class Heart(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            pings.append(self.path)
+            heard.append(self.path)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -177,11 +176,19 @@ def test_the_heartbeat_goes_out_only_when_every_source_was_read(
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Heart)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    text = stage.config.read_text().replace("[monitor]", '[monitor]\nheartbeat_url = "env:HEARTBEAT"')
-    stage.config.write_text(text)
-    stage.environment["HEARTBEAT"] = f"http://127.0.0.1:{server.server_port}/ping/canary"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Heart) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        text = stage.config.read_text().replace("[monitor]", '[monitor]\nheartbeat_url = "env:HEARTBEAT"')
+        stage.config.write_text(text)
+        stage.environment["HEARTBEAT"] = f"http://127.0.0.1:{server.server_port}/ping/canary"
+        yield heard
+        server.shutdown()
+
+
+def test_the_heartbeat_goes_out_only_when_every_source_was_read(
+    stage: Stage, daemon: Daemons, systemd: Systemd, pings: list[str]
+) -> None:
+    this_month("5", stage)
     process = stage.start()
     daemon.append(process)
     until(lambda: pings, "a ping")
@@ -197,8 +204,28 @@ def test_the_heartbeat_goes_out_only_when_every_source_was_read(
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     assert pings == []
-    server.shutdown()
-    server.server_close()
+
+
+def test_the_heartbeat_goes_out_after_a_turn_by_hand_too(stage: Stage, pings: list[str]) -> None:
+    this_month("5", stage)
+    assert stage.run("once").returncode == 0
+    assert pings == ["/ping/canary"]
+    stage.environment["AWS_ENDPOINT_URL_CLOUDWATCH"] = "http://127.0.0.1:9"
+    assert stage.run("once").returncode == 75
+    assert pings == ["/ping/canary"]
+
+
+@pytest.mark.parametrize("address", [None, "canary", "https://canary:canary@example.com"])
+def test_a_heartbeat_that_cannot_be_called_is_said_at_the_start(
+    stage: Stage, pings: list[str], address: str | None
+) -> None:
+    del stage.environment["HEARTBEAT"]
+    if address is not None:
+        stage.environment["HEARTBEAT"] = address
+    for command in ("once", "run"):
+        done = stage.run(command)
+        assert (done.returncode, "monitor.heartbeat_url" in done.stderr) == (78, True), done.stderr
+        assert "canary" not in done.stderr
 
 
 def test_files_are_private_but_the_status_is_for_everybody(stage: Stage) -> None:
