@@ -66,6 +66,12 @@ def plain(amount: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+def with_cents(amount: Decimal) -> str:
+    """Exact, with two digits after the point or as many as there are: `16385.00`."""
+    whole, _, digits = plain(amount).partition(".")
+    return f"{whole}.{digits:0<2}"
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum, in 38 digits."""
     result = Decimal(0)

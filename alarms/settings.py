@@ -19,8 +19,10 @@ def parse_duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
+    if match is None:
         raise ValueError('expected a duration such as "90s", "5m", "1h" or "2d"')
+    if int(match[1]) == 0:
+        raise ValueError('expected a duration above zero, such as "5m"')
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 

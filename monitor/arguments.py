@@ -20,8 +20,6 @@ from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
 
-_LATER: tuple[str, ...] = ()
-
 _EXAMPLES = """examples:
   monitor demo                          see it all work, no account needed
   monitor check-config --live           config right? sources readable?
@@ -88,7 +86,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_what_tells(_Commands(commands, common))
     add_projections(_Commands(commands, common).add)
     add_alarms(_Commands(commands, common).add, common)
-    _add_what_comes_later(commands)
     return parser
 
 
@@ -162,20 +159,9 @@ def _add_what_tells(commands: _Commands) -> None:
     spend.add_argument("--json", action="store_true", help="for scripts")
 
 
-def _add_what_comes_later(commands: argparse._SubParsersAction[_Parser]) -> None:
-    for name in _LATER:
-        later = commands.add_parser(name, add_help=False)
-        later.add_argument("rest", nargs=argparse.REMAINDER)
-        later.set_defaults(function=_later)
-
-
 def _help(parser: argparse.ArgumentParser) -> int:
     parser.print_help()
     return ExitCode.USAGE
-
-
-def _later(options: argparse.Namespace) -> int:
-    raise UserError(f"the command {options.command} is not in this version", ExitCode.USAGE)
 
 
 def _instant(text: str) -> datetime:

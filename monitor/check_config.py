@@ -63,7 +63,7 @@ def _probe(settings: SourceDefaults) -> Probe:
 
 def _failure_text(problems: Sequence[Problem]) -> str:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "".join(f"{problem}\n" for problem in problems) + f"{count}; nothing was changed.\n"
+    return "".join(f"{problem}\n" for problem in problems) + f"{count}.\n"
 
 
 def _success_text(config: Config, probes: Sequence[Probe], width: int) -> str:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal, DecimalException
 from typing import Any
 
-from alarms.money import EXACT, parse_amount, plain
+from alarms.money import EXACT, parse_amount, plain, with_cents
 from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
 from monitor.suggestions import unknown_name
@@ -117,13 +117,6 @@ def as_json(comparison: Comparison, plan: Plan | None = None) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def money(amount: Decimal) -> str:
-    """Exact, with two digits after the point or as many as there are: `16385.00`."""
-    text = plain(amount)
-    whole, _, digits = text.partition(".")
-    return f"{whole}.{digits:0<2}"
-
-
 def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> tuple[Work, str]:
     said = [question.gpu_hours, question.gpu, question.hours, question.on]
     if question.plan is not None:
@@ -142,7 +135,8 @@ def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> 
         host, currency = _host(question.on, [one.quote for one in chosen], rigs)
         gpu = gpus()[host.gpu] if isinstance(host, Quote) else host.gpu
         return Work(gpu, EXACT.multiply(hours, Decimal(host.gpus))), currency
-    raise _wrong("say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER, or the name of a plan")
+    how = "say once what the work is" if all(one is not None for one in said) else "say what the work is"
+    raise _wrong(f"{how}: --gpu-hours N --gpu MODEL, or --hours N --on OFFER, or the name of a plan")
 
 
 def _host(name: str, quotes: Sequence[Quote], rigs: Iterable[Rig]) -> tuple[Quote | Rig, str]:
@@ -222,8 +216,8 @@ def _offer(row: OfferRow) -> dict[str, Any]:
         "hours": plain(cost.hours),
         "rate_per_hour": plain(cost.rate_per_hour),
         "currency": cost.currency,
-        "cost": money(cost.cost),
-        "expected_cost": money(cost.expected),
+        "cost": with_cents(cost.cost),
+        "expected_cost": with_cents(cost.expected),
         "quote": quote_json(quote),
         "flags": list(row.flags),
         "reasons": _reasons(row.reasons),
@@ -240,11 +234,11 @@ def _local(row: LocalRow) -> dict[str, Any]:
         "hours": plain(row.hours),
         "hardware": plain(row.rig.hardware),
         "running_per_hour": plain(row.rig.running_per_hour),
-        "running": money(row.running),
-        "cost": money(row.cost),
-        "amortised_cost": None if row.amortised is None else money(row.amortised),
+        "running": with_cents(row.running),
+        "cost": with_cents(row.cost),
+        "amortised_cost": None if row.amortised is None else with_cents(row.amortised),
         "owned": row.rig.owned,
-        "to_pay": money(row.to_pay),
+        "to_pay": with_cents(row.to_pay),
         "not_counted": list(row.rig.not_counted),
         "flags": list(row.flags),
         "reasons": _reasons(row.reasons),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from alarms.money import for_people, plain
+from alarms.money import for_people, with_cents
 from monitor.columns import (
     WHOLE_ADDRESSES,
     Notes,
@@ -34,7 +34,7 @@ def as_text(comparison: Comparison, quotes: str | date, plan: str | None = None)
     able = [row for row in comparison.offers if not row.reasons.ruled_out]
     lines = [
         *wrapped(f"{of_plan}{number(work.gpu_hours)} GPU-hours of {work.gpu.name}, as much compute on each offer"),
-        f"Quotes: {quotes}. Cost is rate times hours, in {comparison.currency}.",
+        f"Quotes: {quotes}. Cost is rate times hours, in {_currency(comparison)}.",
         "",
         f"{'ON':<{_NAME}} {'PRICING':<9} {'HOURS':>9} {'RATE/H':>8} {'COST':>13}  NOTES",
     ]
@@ -59,12 +59,18 @@ def prices_text(chosen: Sequence[Chosen], quotes: str | date, now: datetime) -> 
     for one in chosen:
         quote = one.quote
         gpus = cut(f"{quote.gpus}x{quote.gpu}", 12)
-        price = fitted(f"{plain(quote.price_per_hour)} {quote.currency}", quote.price_per_hour, 13)
+        price = fitted(f"{with_cents(quote.price_per_hour)} {quote.currency}", quote.price_per_hour, 13)
         row = f"{cut(quote.offer, _NAME)} {cut(quote.region, 10)} {gpus} {PRICING_WORDS[quote.pricing]:<9} {price}"
         lines += with_notes(row, notes.mark((source_of(quote), *one.flags)))
     lines += ["", *notes.lines()]
     lines += ["", WHOLE_ADDRESSES] if any(is_shortened(one.quote) for one in chosen) else []
     return "\n".join(lines).rstrip()
+
+
+def _currency(comparison: Comparison) -> str:
+    """In which the rows are: a quote that no exchange rate is known for stays in its own, and its note says which."""
+    found = {row.cost.currency for row in comparison.offers} or {comparison.currency}
+    return found.pop() if len(found) == 1 else f"{comparison.currency} where no note says otherwise"
 
 
 def _offer(row: OfferRow, notes: Notes) -> list[str]:

@@ -61,8 +61,9 @@ def apply_text(survey: Survey, outcomes: Sequence[Outcome]) -> str:
         done = _DONE[outcome.change.op] if outcome.error is None else f"FAILED: {outcome.error}"
         twin = outcome.change.twin
         lines += _wrapped(f"  {sign} {twin.kind} {twin.name}: {done}", "      ")
-    left = plan_text(survey)
-    return "\n".join([*(lines or ["Nothing had to be done."]), "", left])
+    if not lines:
+        lines = ["Nothing was done."] if survey.unread else ["Nothing had to be done."]
+    return "\n".join([*lines, "", plan_text(survey)])
 
 
 def drill_text(drilled: Drilled) -> str:

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from alarms.money import plain
+from alarms.money import plain, with_cents
 from monitor.clock import to_text
-from monitor.comparison import money, plan_named, quote_json
+from monitor.comparison import plan_named, quote_json
 from monitor.config import Config
 from monitor.period import period_of
 from monitor.plan_spend import Booked, booked
@@ -72,20 +72,20 @@ def _plan(one: Answer) -> dict[str, Any]:
     return {
         "name": projection.plan.name,
         "currency": projection.plan.currency,
-        "total": money(projection.total),
-        "p10": money(projection.quantile(P10)),
-        "p50": money(projection.quantile(P50)),
-        "p90": money(projection.quantile(P90)),
+        "total": with_cents(projection.total),
+        "p10": with_cents(projection.quantile(P10)),
+        "p50": with_cents(projection.quantile(P50)),
+        "p90": with_cents(projection.quantile(P90)),
         "spread_from": list(projection.doubts),
         "budget": projection.plan.budget,
-        "left_in_budget": None if verdict is None else money(verdict.left),
+        "left_in_budget": None if verdict is None else with_cents(verdict.left),
         "fits": one.fits,
         "period": None if verdict is None else _period(verdict),
         "start": to_text(min(phase.start for phase in projection.phases)),
         "end": to_text(projection.end),
         "deadline": None if projection.plan.deadline is None else to_text(projection.plan.deadline),
         "phases": [_phase(phase) for phase in projection.phases],
-        "curve": [{"at": to_text(at), "planned": money(amount)} for at, amount in projection.curve],
+        "curve": [{"at": to_text(at), "planned": with_cents(amount)} for at, amount in projection.curve],
         "would_fit": [_way(way) for way in one.ways],
     }
 
@@ -95,7 +95,7 @@ def _period(verdict: Verdict) -> dict[str, str | None]:
     return {
         "start": to_text(period.start),
         "end": None if period.is_open else to_text(period.end),
-        "p90": money(verdict.share),
+        "p90": with_cents(verdict.share),
         "p90_since": None if verdict.since is None else to_text(verdict.since),
     }
 
@@ -113,9 +113,9 @@ def _phase(cost: PhaseCost) -> dict[str, Any]:
         "gpu_hours": plain(phase.gpu_hours.quantile(P50)),
         "scope": phase.extent.value,
         "rate_per_hour": plain(cost.rate_per_hour),
-        "cost": money(cost.cost),
-        "p10": money(cost.quantile(P10)),
-        "p90": money(cost.quantile(P90)),
+        "cost": with_cents(cost.cost),
+        "p10": with_cents(cost.quantile(P10)),
+        "p90": with_cents(cost.quantile(P90)),
         "amortised": None if cost.amortised is None else plain(cost.amortised),
         "start": to_text(cost.start),
         "end": to_text(cost.end),
@@ -130,4 +130,4 @@ def _way(way: Way) -> dict[str, Any]:
     if way.quote is None:
         key = "hours" if way.unit == "hours" else "gpu_hours"
         return {"phase": phase, key: None if way.hours is None else plain(way.hours)}
-    return {"phase": phase, "on": way.quote.offer, "pricing": way.quote.pricing.value, "p90": money(way.p90)}
+    return {"phase": phase, "on": way.quote.offer, "pricing": way.quote.pricing.value, "p90": with_cents(way.p90)}

@@ -69,7 +69,7 @@ def group(
     `bills`: which bill each source reads. Of several that read one, only the one that shows most counts; by source
     each has its row. Raises UserError for a grouping that does not exist.
     """
-    if by not in GROUPINGS and not by.startswith("tag:"):
+    if by not in GROUPINGS and not (by.startswith("tag:") and by != "tag:"):
         raise UserError(f"--by {by}: expected one of {', '.join(GROUPINGS)} or tag:KEY", ExitCode.USAGE)
     instead, credited = _instead(totals, bills or {})
     rows: dict[tuple[str, str], Row] = {}

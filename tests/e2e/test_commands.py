@@ -21,6 +21,8 @@ from tests.e2e.test_bill_to_message import publish
             ["spend", "--by", "colour"],
             "--by colour: expected one of source, account, service, region, run, day or tag:KEY",
         ),
+        (["spend", "--by", "tag:"], "--by tag:: expected one of source"),
+        (["compare", "--hours", "5", "--on", "x", "--gpu-hours", "4", "--gpu", "H100"], "say once what the work is"),
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),

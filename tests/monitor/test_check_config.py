@@ -82,7 +82,7 @@ def test_a_bad_one_is_told_with_every_problem(tmp_path):
     assert code == 78
     assert text.splitlines()[0] == f'{path}:2: monitor.pol: unknown key; did you mean "poll"?'
     assert text.splitlines()[1] == f"{path}:3: inventory: [[inventory]] is not in this version; remove it"
-    assert text.splitlines()[-1] == "4 problems; nothing was changed."
+    assert text.splitlines()[-1] == "4 problems."
 
 
 def test_a_bad_one_as_json(tmp_path):

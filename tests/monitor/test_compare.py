@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.comparison_text import as_text
 from monitor.training.book import Chosen, shipped
 from monitor.training.catalog import gpus, shipped_discounts
 from monitor.training.compare import Comparison, compare
@@ -247,6 +248,8 @@ def test_currencies_meet_by_a_stated_rate_alone() -> None:
     apart = compared(work, euro, quote(price="99"), rigs=(RIG,))
     assert [row.cost.currency for row in apart.offers] == ["USD", "EUR"]
     assert apart.offers[1].flags == ("in EUR: no exchange rate to USD",)
+    assert "Cost is rate times hours, in USD where no note says otherwise." in as_text(apart, "current")
+    assert "in EUR." in as_text(compared(work, euro), "current"), "of the rows there are"
     assert len(apart.local[0].break_even) == 1
     rates = (
         ExchangeRate("EUR", "USD", Decimal("1.01"), date(2026, 1, 1)),

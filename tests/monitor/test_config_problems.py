@@ -120,6 +120,7 @@ CASES = [
     ),
     # wrong types and values
     ('poll = "5m"', "poll = 5 # HERE", "monitor.poll", 'expected a duration such as "90s", "5m", "1h" or "2d"'),
+    ('poll = "5m"', 'poll = "0s" # HERE', "monitor.poll", 'expected a duration above zero, such as "5m"'),
     ('poll = "5m"', 'poll = "2d" # HERE', "monitor.poll", 'expected at most a day, such as poll = "5m"'),
     (
         'poll = "5m"',
