@@ -68,7 +68,9 @@ def _failure_text(problems: Sequence[Problem]) -> str:
 
 def _success_text(config: Config, probes: Sequence[Probe], width: int) -> str:
     lines = [f"{problem} (warning)" for problem in config.warnings]
-    lines += [f"{config.path}: no problems.", ""]
+    failed = sum(not probe.ok for probe in probes)
+    but = f" in the file, but {failed} of {len(probes)} sources cannot be read" if failed else ""
+    lines += [f"{config.path}: no problems{but}.", ""]
     lines += _table(_rows(config), width)
     if probes:
         lines += ["", *_table([("live", "result", ""), *_probe_rows(probes)], width)]

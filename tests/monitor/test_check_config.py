@@ -115,6 +115,7 @@ def test_live_tries_each_source(shipped, monkeypatch, answer, code, word):
     found, text = checked(shipped, live=True)
     assert found == code
     assert text.splitlines()[-2:] == ["live  result", f"aws   {word:6}  {answer}"]
+    assert ("but 1 of 1 sources cannot be read" in text.splitlines()[0]) == (code != 0)
     found, text = checked(shipped, live=True, as_json=True)
     assert (found, json.loads(text)["ok"]) == (code, code == 0)
     assert json.loads(text)["live"] == [{"source": "aws", "ok": code == 0, "detail": str(answer)}]
