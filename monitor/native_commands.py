@@ -137,7 +137,7 @@ def _known(options: argparse.Namespace, config: Config) -> list[Series]:
     except NothingStoredError:
         return []
     except UserError as error:  # StoreError is one
-        remark(f"the budgets made by `each` are left out, for which there are is not known: {error}")
+        remark(f"the budgets made by `each` are left out: {error}")
         return []
 
 

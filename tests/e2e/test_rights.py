@@ -13,6 +13,7 @@ import pytest
 
 from monitor.store import lock
 from monitor.store.database import open_store
+from tests.e2e.conftest import Stage
 from tests.fakes.as_nobody import NOBODY, ROOT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -179,3 +180,39 @@ def test_a_disk_that_takes_no_writes_is_called_that(closed: Path) -> None:
     finally:
         subprocess.run(["umount", "-l", str(closed)], check=True)
     assert "is on a read-only file system" in said(done, 75)
+
+
+@needs_root
+@pytest.mark.slow
+@pytest.mark.parametrize("each", ["", 'each = "account"\n'])
+def test_twins_are_made_and_drilled_by_an_account_that_the_state_is_closed_to(
+    stage: Stage, public: Path, each: str
+) -> None:
+    """The account that applies need not be the daemon's."""
+    stage.aws.let_budgets_publish(stage.topic)
+    stage.write_config(by='by = ["account"]', more=f"native = true\n{each}")
+    open_store(stage.state).close()
+    config = public / "config.toml"
+    config.write_text(stage.config.read_text().replace('state_dir = "state"', f'state_dir = "{stage.state}"'))
+
+    def do(what: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.fakes.as_nobody", "--config", str(config), "alarms", what],
+            env=stage.environment, text=True, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, "\n".join(line for line in done.stderr.splitlines() if line.startswith("monitor: "))
+
+    closed = f"{stage.state}/ledger.db may not be looked at by nobody: "
+    if each:
+        code, left_out = do("apply")
+        assert code == 0
+        assert left_out.startswith(f"monitor: the budgets made by `each` are left out: {closed}")
+        return
+    code, unknown = do("apply")
+    assert code == 0
+    assert unknown.startswith(f"monitor: `status` does not know of this yet: {closed}")
+    assert do("plan")[0] == 0
+    code, unknown = do("drill")
+    assert code == 0
+    assert unknown.startswith(f"monitor: `status` does not know of this yet: {closed}")
+    assert len(stage.slack.messages) == 1
