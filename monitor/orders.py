@@ -27,7 +27,7 @@ from monitor.errors import AlreadyRunningError, ExitCode, StoreError, UserError
 from monitor.facts_document import native_facts, silence_facts
 from monitor.foresight import runs_of
 from monitor.model import Progress
-from monitor.rights import ADVICE, is_read_only, myself
+from monitor.rights import is_read_only, myself
 from monitor.store import alarm_states, facts, natives, progress, silences
 from monitor.store.database import LEDGER, Store, open_store
 from monitor.store.outbox import StoredOutbox
@@ -35,6 +35,8 @@ from monitor.store.quieting import hold_back
 from monitor.store.reading import check_stored
 
 _LONGEST_WHY = 200
+# Another state directory would be no help: it is this one whose daemon is to be told.
+_AS_WHOM = "run it as root (sudo) or as the user of the daemon"
 _SHOWN = 5
 _MOST_STEPS = 10**15
 _CLOCKS_DIFFER = timedelta(minutes=2)
@@ -70,7 +72,7 @@ def open_existing(directory: Path) -> Store:
     if not os.access(path, os.W_OK):
         if is_read_only(path):
             raise StoreError(f"{path} is on a read-only file system; make that writable first", ExitCode.TEMPORARY)
-        raise StoreError(f"{path} may not be written by {myself()}: {ADVICE}")
+        raise StoreError(f"{path} may not be written by {myself()}; {_AS_WHOM}")
     try:
         return open_store(directory)
     except AlreadyRunningError as error:
