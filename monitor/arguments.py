@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from alarms.errors import OutsideError
 from monitor import __version__
@@ -16,6 +15,7 @@ from monitor import commands as functions
 from monitor.clock import from_text
 from monitor.errors import ExitCode, OutputError, UserError
 from monitor.native_arguments import add_alarms
+from monitor.output import begin, end, remark, say
 from monitor.projection_arguments import add_projections
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,24 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors end with 64, one sentence and no wall of text."""
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"monitor: {message}; try: {self.prog} --help\n")
+        remark(f"{message}; try: {self.prog} --help")
         raise SystemExit(ExitCode.USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ARG002 - help and version alone
+        """That it could not be written argparse itself keeps to itself."""
+        say(message.rstrip("\n"))
 
 
 def run(arguments: list[str]) -> int:
-    """Parse and run; every failure is one sentence on stderr and its exit code."""
+    """Parse and run; every failure is one sentence on stderr, if that takes it, and its exit code."""
+    begin()
+    try:
+        return _run(arguments)
+    finally:
+        end()
+
+
+def _run(arguments: list[str]) -> int:
     parser = build_parser()
     try:
         options = parser.parse_args(arguments)
@@ -55,7 +67,7 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except OutsideError as error:
         return _fail(str(error), ExitCode.UNAVAILABLE)
-    except (OutputError, BrokenPipeError) as error:
+    except OutputError as error:
         return _unheard(error)
     except KeyboardInterrupt:
         return _fail("interrupted", ExitCode.TEMPORARY)
@@ -180,16 +192,15 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _unheard(error: Exception) -> int:
+def _unheard(error: OutputError) -> int:
     """What was done is done, but stdout could not take the answer."""
     # The interpreter's last flush must not complain as well.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if isinstance(error.__cause__ or error, BrokenPipeError):
+    if isinstance(error.__cause__, BrokenPipeError):
         return ExitCode.OK  # whoever read it has gone, as `| head` does
     return _fail(str(error), ExitCode.UNAVAILABLE)
 
 
 def _fail(message: str, code: ExitCode) -> int:
-    for line in message.splitlines():
-        sys.stderr.write(f"monitor: {line}\n")
+    remark(message)
     return code

@@ -41,6 +41,8 @@ class Probe:
 def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.maxsize) -> int:
     """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78.
 
+    77 when it may not be read, and so nothing is known to be wrong with it.
+
     `width`: where the lines of tables are broken.
     """
     try:
@@ -48,7 +50,7 @@ def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.
         config = replace(config, warnings=(*config.warnings, *read_prices(path)[1]))
     except ConfigError as error:
         out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
-        return ExitCode.CONFIG
+        return error.exit_code
     probes = [_probe(settings) for settings in config.sources] if live else []
     out.write(_success_json(config, probes) if as_json else _success_text(config, probes, width))
     return ExitCode.OK if all(probe.ok for probe in probes) else ExitCode.CONFIG

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.clock import FixedClock, SystemClock, to_text
 from monitor.errors import ExitCode, StoreError, UserError
+from monitor.output import remark, warn
 from monitor.output import say as _say
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def once(options: argparse.Namespace) -> int:
         unstored = store.trouble if store.in_memory else None
     _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))
     if unstored is not None:
-        sys.stderr.write(f"monitor: nothing of this was stored, and it will be told again: {unstored[1]}\n")
+        remark(f"nothing of this was stored, and it will be told again: {unstored[1]}")
     return ExitCode.OK if report.no_failure and unstored is None else ExitCode.TEMPORARY
 
 
@@ -179,7 +179,7 @@ def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: 
             if document is not None:
                 facts.publish(state_dir, document)
         except StoreError as error:  # it is done and stored; the next turn writes that file again
-            sys.stderr.write(f"monitor: {error}\n")
+            remark(str(error))
     return said
 
 
@@ -200,7 +200,7 @@ def _test_message(receiver: str, clock: SystemClock) -> Notification:
 def _config_path(options: argparse.Namespace) -> Path:
     from monitor.config_file import find_config
 
-    return find_config(_text(options, "config"), os.environ, Path.cwd())
+    return find_config(_text(options, "config"), os.environ)
 
 
 def _state_dir(options: argparse.Namespace) -> Path:
@@ -213,8 +213,7 @@ def _config(options: argparse.Namespace) -> Config:
     from monitor.config import load
 
     config = load(_config_path(options))
-    for problem in config.warnings:
-        sys.stderr.write(f"monitor: {problem} (warning)\n")
+    warn(config.warnings)
     return config
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import stat
 import tomllib
@@ -14,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config_lines import Lines, Loc, scan
-from monitor.errors import ConfigError, Problem
+from monitor.errors import ConfigError, ExitCode, Problem, UserError
+from monitor.rights import is_there, myself, user_name
 
 SYSTEM_CONFIG = Path("/etc/cloud-budget-monitor/config.toml")
 # Quotes of a user's own, beside the config.
 PRICES_FILE = "prices.toml"
+# What helps somebody who may not even see whether there is one.
+CONFIG_ADVICE = "run it as another user, or name a config elsewhere with --config"
 DEFAULT_STATE_DIR = "state"
 MAX_BYTES = 1024 * 1024
 # The config needs five levels (a value in a threshold of a budget).
@@ -27,7 +29,6 @@ _KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
 # tomllib's time grows with the square of a key's parts: a long one would hang before it is refused.
 _LONG_KEY = re.compile(rf"(?:^[ \t]*+\[{{0,2}}+|[{{,])[ \t]*+(?:{_KEY_PART}){{{_MAX_DEPTH}}}", re.MULTILINE)
 _LONGEST_SHOWN = 32
-_NOT_A_FILE = "is not a regular file; give the path of a config.toml"
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
@@ -47,13 +48,19 @@ class ConfigFile:
         return bool(self.mode & stat.S_IROTH)
 
 
-def find_config(option: str | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """`--config`, else `$MONITOR_CONFIG`, else `config.toml` in `cwd`, else the system's; it need not exist."""
+def find_config(option: str | None, environ: Mapping[str, str], cwd: Path | None = None) -> Path:
+    """`--config`, else `$MONITOR_CONFIG`, else `config.toml` in `cwd`, else the system's; it need not exist.
+
+    `cwd` None: that of this process, if it is needed. Raises UserError where it is gone or may not be looked into.
+    """
     chosen = option or environ.get("MONITOR_CONFIG")
     if chosen:
-        return cwd / chosen
-    local = cwd / "config.toml"
-    return local if local.exists() else SYSTEM_CONFIG
+        return _absolute(chosen, cwd)
+    try:
+        local = _absolute("config.toml", cwd)
+    except _GoneError:
+        return SYSTEM_CONFIG
+    return local if is_there(local, CONFIG_ADVICE) else SYSTEM_CONFIG
 
 
 def state_dir(config_path: Path, option: str | None, environ: Mapping[str, str]) -> Path:
@@ -64,7 +71,7 @@ def state_dir(config_path: Path, option: str | None, environ: Mapping[str, str])
     # systemd joins several directories by colons; the first is the one for state.
     chosen = option or environ.get("STATE_DIRECTORY", "").split(":")[0]
     if chosen:
-        return Path(chosen).absolute()
+        return _absolute(chosen)
     section = parse(read(config_path)).get("monitor", {})
     configured = section.get("state_dir", DEFAULT_STATE_DIR) if isinstance(section, dict) else None
     if not isinstance(configured, str) or not configured:
@@ -74,14 +81,20 @@ def state_dir(config_path: Path, option: str | None, environ: Mapping[str, str])
 
 
 def read(path: Path) -> ConfigFile:
-    """Read the config as UTF-8 text, 1 MiB at most. Raises ConfigError with one sentence."""
+    """Read the config as UTF-8 text, 1 MiB at most. Raises ConfigError with one sentence.
+
+    With 77 where this user may not read it: nothing is known to be wrong with it then.
+    """
     try:
         # Not waiting: a named pipe that nobody writes to would hang.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise _problem(path, _NOT_A_FILE)
+                raise _problem(path, _not_a_file(path))
             data = file.read(MAX_BYTES + 1)
+    except PermissionError as error:
+        sentence = f"may not be read by {myself()}; let this user read it or run as another"
+        raise _problem(path, sentence, exit_code=ExitCode.NO_PERMISSION) from error
     except (OSError, ValueError) as error:
         raise _problem(path, _why_unreadable(path, error)) from error
     if len(data) > MAX_BYTES:
@@ -97,10 +110,10 @@ def check_safety(file: ConfigFile) -> None:
         whom = "every user" if file.mode & stat.S_IWOTH else "its group"
         raise _problem(file.path, f"can be changed by {whom} (mode {file.mode:04o}); run: chmod go-w {file.path}")
     if file.owner not in (0, os.geteuid()):
+        owners = f"{'root or to ' if os.geteuid() else ''}{myself()}, who runs this"
         raise _problem(
             file.path,
-            f"belongs to {_user(file.owner)}, but must belong to root or to {_user(os.geteuid())}, who runs this; "
-            f"run: chown {_user(os.geteuid())} {file.path}",
+            f"belongs to {user_name(file.owner)}, but must belong to {owners}; run: chown {myself()} {file.path}",
         )
 
 
@@ -142,8 +155,35 @@ def shown(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[:8] + "…"
 
 
-def _problem(path: Path, message: str, line: int | None = None, where: str = "") -> ConfigError:
-    return ConfigError([Problem(str(path), line, where, message)])
+class _GoneError(UserError):
+    """The current directory is not there any more."""
+
+    exit_code = ExitCode.CONFIG
+
+
+def _absolute(name: str, cwd: Path | None = None) -> Path:
+    """Relative to `cwd`, or to that of this process, which is asked for only then. Raises _GoneError."""
+    path = Path(name)
+    if path.is_absolute():
+        return path
+    try:
+        return (cwd or Path.cwd()) / path
+    except OSError as error:
+        raise _GoneError(
+            f"{name} is nowhere, for the current directory is gone; change to another, or give its whole path"
+        ) from error
+
+
+def _problem(
+    path: Path, message: str, line: int | None = None, where: str = "", *, exit_code: ExitCode | None = None
+) -> ConfigError:
+    return ConfigError([Problem(str(path), line, where, message)], exit_code)
+
+
+def _not_a_file(path: Path) -> str:
+    if path.name == PRICES_FILE:
+        return "is not a regular file; write your quotes into a file of that name, or remove it"
+    return "is not a regular file; give the path of a config.toml"
 
 
 def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
@@ -154,9 +194,7 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
             )
         return "there is no such file; check --config and $MONITOR_CONFIG"
     if isinstance(error, IsADirectoryError):
-        return _NOT_A_FILE
-    if isinstance(error, PermissionError):
-        return f"may not be read by {_user(os.geteuid())}; let this user read it or run as another"
+        return _not_a_file(path)
     why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "its name is not a path"
     return f"cannot be read ({why}); check --config and $MONITOR_CONFIG"
 
@@ -172,13 +210,6 @@ def _decoded(path: Path, data: bytes) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise _problem(path, "holds a NUL character here; save the file as plain UTF-8 text", line)
     return text
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _exact(text: str) -> Decimal:

@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import os
-import pwd
 import secrets
 import socket
 import struct
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.errors import ExitCode, UserError
+from monitor.rights import user_name
 
 log = logging.getLogger(__name__)
 
@@ -247,10 +247,7 @@ def _request(line: bytes) -> dict[str, Any]:
 
 def _who(uid: int, login: str) -> str:
     """`root`, or `alice (root)` of somebody who became root by sudo."""
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = f"user {uid}"
+    name = user_name(uid)
     login = "".join(character for character in login[:32] if character.isalnum() or character in "._-@")
     return f"{login} ({name})" if login and login != name else name
 

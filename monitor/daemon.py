@@ -14,7 +14,7 @@ from monitor import signals, systemd
 from monitor.app import App
 from monitor.clock import to_text
 from monitor.config import Config
-from monitor.errors import ConfigError, ExitCode, OutsideError, StoreError
+from monitor.errors import ExitCode, OutsideError, StoreError, UserError
 from monitor.schedule import Schedule
 from monitor.trusted_clock import Belief, TrustedClock
 
@@ -115,7 +115,7 @@ class Daemon:
         systemd.notify(RELOADING="1")
         try:
             self._app.replace(self._load())
-        except (ConfigError, OutsideError, StoreError) as error:
+        except (UserError, OutsideError) as error:
             log.critical("The new config is broken, the old one stays. error=%s", error)
             self._app.note_broken_config(str(error))
         else:

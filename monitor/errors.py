@@ -103,6 +103,6 @@ class ConfigError(UserError):
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, problems: list[Problem], exit_code: ExitCode | None = None) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), exit_code)
         self.problems = problems

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from typing import TextIO
 from urllib.parse import unquote
 
 from alarms.errors import OutsideError
@@ -31,7 +32,7 @@ def set_up(level: int, config: Config) -> Redactor:
         level = logging.DEBUG
     journal = "JOURNAL_STREAM" in os.environ  # systemd's journal adds the time
     form = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=level, stream=sys.stderr)
+    logging.basicConfig(level=level, handlers=[_Stderr()])
     redactor = Redactor(secrets_in(config))
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_OneLine(form))
@@ -54,6 +55,13 @@ def secrets_in(config: Config) -> list[Secret]:
         with contextlib.suppress(OutsideError):
             secrets.append(reference.resolve())
     return secrets
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """A line that cannot be written is lost: the job goes on, and so does the log when the disk has room again."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Python's own way is a traceback on stderr, past every filter."""
 
 
 class _OneLine(logging.Formatter):

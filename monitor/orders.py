@@ -27,12 +27,16 @@ from monitor.errors import AlreadyRunningError, ExitCode, StoreError, UserError
 from monitor.facts_document import native_facts, silence_facts
 from monitor.foresight import runs_of
 from monitor.model import Progress
+from monitor.rights import is_read_only, myself
 from monitor.store import alarm_states, facts, natives, progress, silences
 from monitor.store.database import LEDGER, Store, open_store
 from monitor.store.outbox import StoredOutbox
 from monitor.store.quieting import hold_back
+from monitor.store.reading import check_stored
 
 _LONGEST_WHY = 200
+# Another state directory would be no help: it is this one whose daemon is to be told.
+_AS_WHOM = "run it as root (sudo) or as the user of the daemon"
 _SHOWN = 5
 _MOST_STEPS = 10**15
 _CLOCKS_DIFFER = timedelta(minutes=2)
@@ -64,14 +68,11 @@ class _Desk:
 def open_existing(directory: Path) -> Store:
     """The store of a state directory where no daemon runs; makes none. Raises UserError, StoreError."""
     path = directory / LEDGER
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"nothing is stored in {directory} yet; run `monitor once` or start the daemon") from None
-    except PermissionError:
-        pass
+    check_stored(directory)
     if not os.access(path, os.W_OK):
-        raise StoreError(f"{path} may not be written by this user; run it as root (sudo) or as the user of the daemon")
+        if is_read_only(path):
+            raise StoreError(f"{path} is on a read-only file system; make that writable first", ExitCode.TEMPORARY)
+        raise StoreError(f"{path} may not be written by {myself()}; {_AS_WHOM}")
     try:
         return open_store(directory)
     except AlreadyRunningError as error:

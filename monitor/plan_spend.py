@@ -17,8 +17,8 @@ from monitor.period import Calendar, Run, midnight
 from monitor.ports import bill_of
 from monitor.readings import SourceState, figures, spread
 from monitor.store import known_series
-from monitor.store.database import LEDGER, open_reading
 from monitor.store.facts import read_clocks
+from monitor.store.reading import is_stored, open_reading
 from monitor.sums import Sums, added
 
 _NOTHING = Decimal(0)
@@ -36,7 +36,7 @@ def booked(config: Config, budget: BudgetConfig, state: Path, since: datetime, n
     """Of a budget from an instant on; nothing where nothing is stored yet. Raises StoreError."""
     # All that a run has cost counts, however early it began.
     since = RUN_START if isinstance(budget.period, Run) and budget.period.by_charges else since
-    if not (state / LEDGER).exists() or since >= now:
+    if not is_stored(state) or since >= now:
         return Booked(lambda _: _NOTHING, None)
     with open_reading(state) as connection:
         clocks, series = read_clocks(connection), known_series.numbered(connection)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.clock import SystemClock
-from monitor.errors import ExitCode, Problem, UserError
+from monitor.errors import ExitCode, UserError
+from monitor.output import say, warn
+from monitor.rights import is_there
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -29,13 +30,12 @@ def plan(options: argparse.Namespace) -> int:
     from monitor import plan_answer
     from monitor.config import load, state_dir
     from monitor.config.prices import read_prices
-    from monitor.output import say
     from monitor.plan_text import as_text
 
     target = _target(options)
     path = _config_path(options)
     config = load(path)
-    _warn(config.warnings)
+    warn(config.warnings)
     option = getattr(options, "state_dir", None)
     state = state_dir(path, None if option is None else str(option), os.environ)
     now = SystemClock().now()
@@ -77,7 +77,6 @@ def compare(options: argparse.Namespace) -> int:
     """Show the same work everywhere."""
     from monitor import comparison
     from monitor.comparison_text import as_text
-    from monitor.output import say
 
     now = SystemClock().now()
     target = _target(options)
@@ -116,13 +115,16 @@ def prices(options: argparse.Namespace) -> int:
     """List the price book."""
     from monitor import comparison
     from monitor.comparison_text import prices_text
-    from monitor.output import say
+    from monitor.config_file import read
 
     if options.action == "refresh":
         sentence = "prices refresh is not in this version; write newer quotes into prices.toml beside the config"
         raise UserError(sentence, ExitCode.USAGE)
     now = SystemClock().now()
-    book = _book(_config_path(options))
+    path = _config_path(options)
+    if _is_asked_for(options):
+        read(path)  # of which only the place counts here, but one that is not there is a mistake
+    book = _book(path)
     chosen = book.choose(options.quotes, now)
     say(comparison.prices_json(chosen) if options.json else prices_text(chosen, options.quotes, now))
     return ExitCode.OK
@@ -130,15 +132,15 @@ def prices(options: argparse.Namespace) -> int:
 
 def _book(config: Path) -> PriceBook:
     """What ships, with what stands beside a config. Nothing is loaded that only reading such a file needs."""
-    from monitor.config_file import PRICES_FILE
+    from monitor.config_file import CONFIG_ADVICE, PRICES_FILE
     from monitor.training.book import shipped
 
-    if not (config.parent / PRICES_FILE).exists():
+    if not is_there(config.parent / PRICES_FILE, CONFIG_ADVICE):
         return shipped()
     from monitor.config.prices import read_prices
 
     book, warnings = read_prices(config)
-    _warn(warnings)
+    warn(warnings)
     return book
 
 
@@ -146,19 +148,24 @@ def _config_path(options: argparse.Namespace) -> Path:
     from monitor.config_file import find_config
 
     option = getattr(options, "config", None)
-    return find_config(None if option is None else str(option), os.environ, Path.cwd())
+    return find_config(None if option is None else str(option), os.environ)
 
 
 def _config_if_any(options: argparse.Namespace, path: Path) -> Config | None:
     """The config, or None where none is asked for and there is none: then there is no hardware of one's own."""
-    asked_for = getattr(options, "config", None) is not None or os.environ.get("MONITOR_CONFIG")
-    if not asked_for and not path.exists():
+    from monitor.config_file import CONFIG_ADVICE
+
+    if not _is_asked_for(options) and not is_there(path, CONFIG_ADVICE):
         return None
     from monitor.config import load
 
     config = load(path)
-    _warn(config.warnings)
+    warn(config.warnings)
     return config
+
+
+def _is_asked_for(options: argparse.Namespace) -> bool:
+    return getattr(options, "config", None) is not None or bool(os.environ.get("MONITOR_CONFIG"))
 
 
 def _interruptions(options: argparse.Namespace) -> Interruptions | None:
@@ -178,8 +185,3 @@ def _interruptions(options: argparse.Namespace) -> Interruptions | None:
 
 def _hours(span: timedelta) -> Decimal:
     return Decimal(span // timedelta(seconds=1)) / 3600
-
-
-def _warn(problems: Iterable[Problem]) -> None:
-    for problem in problems:
-        sys.stderr.write(f"monitor: {problem} (warning)\n")

@@ -17,7 +17,7 @@ from monitor.config.plan_tables import PhaseTable, PlanTable
 from monitor.config.prices import read_prices
 from monitor.config.report import Report, unknown_name
 from monitor.config_lines import Loc
-from monitor.errors import ConfigError, Problem
+from monitor.errors import ConfigError, ExitCode, Problem
 from monitor.training.book import PriceBook
 from monitor.training.costs import ExchangeRate, currency_of
 from monitor.training.local import Rig
@@ -50,6 +50,8 @@ class Beside:
             try:
                 self._book, _ = read_prices(self._config)
             except ConfigError as error:
+                if error.exit_code is not ExitCode.CONFIG:
+                    raise  # nothing is known to be wrong with it
                 self.problems = error.problems
                 return None
         return Market(self._book, table.quotes, self._book.select(table.quotes, table.start), self.rigs)

@@ -18,10 +18,11 @@ from monitor.config.hardware import day, gpu_count, gpu_name
 from monitor.config.parts import tables
 from monitor.config.report import Report, unknown_key
 from monitor.config.thresholds import parse_money
+from monitor.config_file import CONFIG_ADVICE, check_safety, parse, read
 from monitor.config_file import PRICES_FILE as FILE
-from monitor.config_file import check_safety, parse, read
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
+from monitor.rights import is_there
 from monitor.training.book import PriceBook, oddities, shipped
 from monitor.training.catalog import discounts_in, instant, quotes_in
 from monitor.training.model import Pricing
@@ -112,7 +113,7 @@ def read_prices(config: Path) -> tuple[PriceBook, Sequence[Problem]]:
     """The shipped book with what `prices.toml` beside this config adds, and its warnings. Raises ConfigError."""
     path = config.parent / FILE
     book = shipped()
-    if not path.exists():
+    if not is_there(path, CONFIG_ADVICE):
         return book, ()
     file = read(path)
     check_safety(file)

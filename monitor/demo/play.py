@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from alarms.errors import MissingExtraError
 from alarms.money import for_people
 from monitor.demo import story
+from monitor.errors import OutputError
+from monitor.output import say
 
 if TYPE_CHECKING:
     from monitor.demo.screen import Screen
@@ -31,12 +33,12 @@ _CALM, _NEWS, _READ = 0.15, 0.35, 1.3
 
 
 def show(*, fast: bool) -> int:
-    """Play it all; the exit code. `fast`: without pauses. Raises MissingExtraError."""
+    """Play it all; the exit code. `fast`: without pauses. Raises MissingExtraError, OutputError."""
     try:
         with _ending_well(), _own_environment():
             _play(fast=fast)
     except KeyboardInterrupt:
-        sys.stdout.write("\nThe demo was stopped; nothing of it is left behind.\n")
+        say("\nThe demo was stopped; nothing of it is left behind.")
         return INTERRUPTED
     return 0
 
@@ -51,6 +53,8 @@ def _play(*, fast: bool) -> None:
             raise  # a defect of ours, which no installation cures
         install = "pip install 'cloud-budget-monitor[demo]'"
         raise MissingExtraError(f"The demo needs the package {package}: {install}") from error
+    if sys.stdout is None:
+        raise OutputError("stdout is closed; the demo would be seen by nobody")
     screen = Screen(sys.stdout, pauses=not fast)
     _open(screen)
     with Stage() as stage:

@@ -15,6 +15,7 @@ from alarms.faults import HEALTH
 from alarms.model import AlarmStatus, Severity
 from monitor.demo.inboxes import Arrived
 from monitor.demo.process import Change
+from monitor.output import say
 from monitor.status.parts import money, percent_used
 
 WIDTH = 80
@@ -52,11 +53,10 @@ class Screen:
         self._paused = time.monotonic()
 
     def say(self, text: str = "") -> None:
-        """Write some lines as they are."""
+        """Write some lines as they are. Raises OutputError."""
         if self._ascii:
             text = text.translate(_ASCII).encode("ascii", "replace").decode()
-        self._out.write(text + "\n")
-        self._out.flush()
+        say(text, self._out)
 
     def heading(self, text: str) -> None:
         """Begin a part."""

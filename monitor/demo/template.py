@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 
 from monitor.errors import ExitCode, UserError
+from monitor.output import say
 
 
 def write_config(path: Path) -> int:
@@ -22,9 +22,9 @@ def write_config(path: Path) -> int:
         raise UserError(f"{path} cannot be written: {reason}", ExitCode.NO_PERMISSION) from error
     with os.fdopen(file, "w", encoding="utf-8") as out:
         out.write(text)
-    sys.stdout.write(
+    say(
         f"Wrote {path}. Put your own sources, receivers and budgets in, then:\n"
-        f"  monitor check-config --config {shlex.quote(str(path))}\n"
+        f"  monitor check-config --config {shlex.quote(str(path))}"
     )
     return ExitCode.OK
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from monitor.errors import ExitCode, StoreError, UserError
+from monitor.errors import ExitCode, StoreError
 from monitor.store import lock, refuge
 from monitor.store.ballast import Ballast
-from monitor.store.connection import StoreFullError, Trouble, connect, connect_reading, translated, trouble_of
+from monitor.store.connection import StoreFullError, Trouble, connect, translated, trouble_of
 from monitor.store.opening import check_directory, check_file, check_version, connect_and_migrate, verify_structure
+from monitor.store.reading import LEDGER, open_reading
 from monitor.store.rows import CorruptStoreError
 
 __all__ = ["LEDGER", "Store", "StoreFullError", "Trouble", "connect", "hold", "open_reading", "open_store"]
 
-LEDGER = "ledger.db"
 # Give up the ballast, open the file anew, go on in memory: whatever is tried again works on the fourth try or never.
 _TRIES = 4
 
@@ -51,18 +51,6 @@ def open_store(directory: Path) -> Store:
         store.close()
         raise
     return store
-
-
-@contextlib.contextmanager
-def open_reading(directory: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, beside a daemon that writes. Raises StoreError, UserError if there is none."""
-    path = directory / LEDGER
-    if not path.exists():
-        raise UserError(f"nothing is stored in {directory} yet; run `monitor once` or start the daemon")
-    with translated(path):
-        check_version(path)
-        with contextlib.closing(connect_reading(path)) as connection:
-            yield connection
 
 
 class Store:

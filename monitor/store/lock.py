@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError
+from monitor.rights import ADVICE, myself, user_name
 from monitor.store import ofd
 
 _NAME = "lock"
@@ -50,7 +51,28 @@ def acquire(directory: Path) -> int:
 def _refused(path: Path, error: OSError | None) -> StoreError:
     if error is not None and error.errno in _OF_THE_DISK:
         return StoreError(f"{path} cannot be made: {error.strerror}; mend the disk", ExitCode.TEMPORARY)
-    return StoreError(
-        f"{path} cannot be used as the lock: expected a regular file that this user may write; remove it",
-        ExitCode.CONFIG,
-    )
+    if isinstance(error, PermissionError):
+        return StoreError(_not_allowed(path))
+    if _is_no_file(path):
+        return StoreError(f"{path} cannot be used as the lock: expected a regular file; remove it", ExitCode.CONFIG)
+    # Nothing that makes it worth removing: it may be the lock of a daemon that runs.
+    return StoreError(f"{path} cannot be opened: {error.strerror if error else 'it has changed'}", ExitCode.TEMPORARY)
+
+
+def _not_allowed(path: Path) -> str:
+    directory = path.parent
+    try:
+        ours, owner = directory.stat().st_uid == os.geteuid(), path.stat().st_uid
+    except OSError:
+        ours, owner = False, os.geteuid()
+    if ours and owner != os.geteuid():  # root has done a `once` there, say
+        give_back = f"sudo chown -R {myself()} {directory}"
+        return f"{path} belongs to {user_name(owner)} and may not be used by {myself()}; run: {give_back}"
+    return f"the state directory {directory} may not be used by {myself()}: {ADVICE}"
+
+
+def _is_no_file(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

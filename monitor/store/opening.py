@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from monitor.errors import ExitCode, StoreError
+from monitor.rights import ADVICE, myself
 from monitor.store.connection import code_of, connect, connect_reading, migrate, refuse_what_is_not_ours
 from monitor.store.rows import CorruptStoreError
 
@@ -18,10 +19,13 @@ _SYSTEMD_STATE = Path("/var/lib")
 
 def check_directory(directory: Path) -> None:
     """Make it if there is none. Raises StoreError for a symlink."""
-    if directory.is_symlink() and not _made_by_systemd(directory):
-        raise StoreError(f"the state directory {directory} is a symlink; name the directory itself", ExitCode.CONFIG)
     try:
+        if directory.is_symlink() and not _made_by_systemd(directory):
+            sentence = f"the state directory {directory} is a symlink; name the directory itself"
+            raise StoreError(sentence, ExitCode.CONFIG)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise StoreError(f"the state directory {directory} may not be used by {myself()}: {ADVICE}") from error
     except OSError as error:
         raise StoreError(f"the state directory {directory} cannot be made: {error.strerror}") from error
 
@@ -37,13 +41,18 @@ def check_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{path} is not a regular file; remove it", ExitCode.CONFIG) from None
+        check_regular(path, status)
         if status.st_mode & 0o077:
             with contextlib.suppress(OSError):  # a disk that takes no writes keeps it as it is
                 path.chmod(0o600)
     except OSError as error:
         raise StoreError(f"{path} cannot be made: {error.strerror}; check the rights of this user") from error
+
+
+def check_regular(path: Path, status: os.stat_result) -> None:
+    """Raise StoreError for a directory or whatever else has the store's name."""
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is not a regular file, so it is no store; move it away", ExitCode.CONFIG)
 
 
 def check_version(path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_config_of_another_user(tmp_path):
     assert refused(path) == (
         None,
         "",
-        f"belongs to user 12345, but must belong to root or to root, who runs this; run: chown root {path}",
+        f"belongs to user 12345, but must belong to root, who runs this; run: chown root {path}",
     )
 
 

@@ -79,3 +79,31 @@ def test_a_traceback_is_without_the_secret(tmp_path: Path) -> None:
     lines = log_of(tmp_path, MONITOR_DEBUG="1")
     assert "RuntimeError: ***" in lines
     assert "RuntimeError: a defect with ***" in lines
+
+
+NO_ROOM_ONCE = """
+import errno, io, logging, sys
+from pathlib import Path
+from monitor import logs
+from monitor.config import load
+
+class Full(io.StringIO):
+    def write(self, text):
+        sys.stderr = sys.__stderr__  # somebody deletes a file, and there is room again
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+sys.stderr = Full()
+logs.set_up(logging.INFO, load(Path(sys.argv[1])))
+logging.info("lost %s", "words")
+print("still here")
+"""
+
+
+def test_a_line_that_finds_no_room_is_lost_and_leaves_no_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    config.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM_ONCE, str(config)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("still here\n", "")
