@@ -5,6 +5,7 @@ Times are RFC 3339 texts, money is text, ages and limits are seconds. Its shape 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -196,6 +197,17 @@ def document(
         "silences": silences,
         "native": [native_facts(row, settings.drill_every) for row in native],
     }
+
+
+def published(
+    stored: str, *, daemon: dict[str, Any] | None = None, receivers: list[dict[str, Any]] | None = None
+) -> str:
+    """What `status.json` holds: the stored document with who writes it, and newer `receivers` if there are any.
+
+    `daemon`: its process. None: whoever writes ends now, and who may not look at the lock must not take it for one.
+    """
+    newer = {} if receivers is None else {"receivers": receivers}
+    return json.dumps({**json.loads(stored), **newer, "daemon": daemon}, ensure_ascii=False)
 
 
 def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:

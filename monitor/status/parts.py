@@ -26,6 +26,12 @@ _WAIT = "wait until there is more data, or let the source read further back (`ba
 _SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
 _SEE_LOG = "read the daemon's log: `journalctl -u cloud-budget-monitor`"
 _START = "start the daemon: `systemctl start cloud-budget-monitor` (by hand: `monitor run`)"
+# By whether a daemon runs; None: that cannot be told.
+_OVERDUE = {
+    True: ("the daemon hangs", _SEE_LOG),
+    False: ("the daemon does not run", _START),
+    None: ("the daemon hangs or does not run", "see whether it runs: `systemctl status cloud-budget-monitor`"),
+}
 
 
 def turn_overdue(facts: dict[str, Any], now: datetime) -> bool:
@@ -36,15 +42,15 @@ def turn_overdue(facts: dict[str, Any], now: datetime) -> bool:
     return now - from_text(facts["turn_at"]) > limit
 
 
-def turn_problems(facts: dict[str, Any], now: datetime, *, running: bool) -> Iterator[Problem]:
+def turn_problems(facts: dict[str, Any], now: datetime, *, running: bool | None) -> Iterator[Problem]:
     """A last turn that is missing, too old, or in the future."""
     if facts.get("turn_at") is None:
         yield Problem(State.UNKNOWN, "no turn yet", "run `monitor once` for one turn, `monitor run` for the daemon")
         return
     age = now - from_text(facts["turn_at"])
     if turn_overdue(facts, now):
-        text = "the daemon hangs" if running else "the daemon does not run"
-        yield Problem(State.CRITICAL, f"{text}: last turn {lasting(age)} ago", _SEE_LOG if running else _START)
+        text, do = _OVERDUE[running]
+        yield Problem(State.CRITICAL, f"{text}: last turn {lasting(age)} ago", do)
     elif age < -TURN_LIMIT:
         text = f"the last turn is {lasting(-age)} in the future"
         yield Problem(State.UNKNOWN, text, "set this machine's clock (or ask with a later --as-of)")
@@ -103,9 +109,14 @@ def is_quiet(silence: dict[str, Any], now: datetime) -> bool:
     return silence["until"] is None or from_text(silence["until"]) > now
 
 
+def belongs(name: str, budget: str) -> bool:
+    """Whether a budget is the one that is asked for, or one of those that `each` has made of it."""
+    return budget in (name, name.partition("/")[0])
+
+
 def covers(silence: dict[str, Any], budget: str) -> bool:
     """Whether it is about this budget: by its name, or by that of all that `each` has made."""
-    return silence["budget"] in (budget, budget.partition("/")[0])
+    return belongs(budget, silence["budget"])
 
 
 def quiet_text(budget: str, silences: list[dict[str, Any]], now: datetime) -> str:

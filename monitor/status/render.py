@@ -26,6 +26,7 @@ _LONGEST_NAME = 24
 _BAR = 10
 _PROBLEMS_SHOWN = 8
 _GREEN, _YELLOW, _RED, _MAGENTA = 32, 33, 31, 35
+_RUNS = {True: "Daemon running", False: "Daemon not running", None: "Whether a daemon runs is not known here"}
 _COLOURS = {
     **dict.fromkeys(("OK", "FRESH", "IN_SYNC"), _GREEN),
     **dict.fromkeys(("WARNING", "LATE", "PARTIAL", "DRIFTED", "MISSING"), _YELLOW),
@@ -242,10 +243,10 @@ def _native(row: dict[str, Any], now: datetime) -> _Row:
 
 def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
     daemon, cost = status["daemon"], status["self_cost"]
-    runs = "running" if daemon["running"] else "not running"
+    runs = _RUNS[daemon["running"]]
     spent = money(cost["usd_this_month"], "USD", beside="0")
     lines = [
-        f"Daemon {runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {_local(now, status['timezone'])}.",
+        f"{runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {_local(now, status['timezone'])}.",
         f"Watching has cost {spent} this month, in {cost['calls_this_month']} calls.",
     ]
     return [line for text in lines for line in textwrap.wrap(text, _WIDTH)]

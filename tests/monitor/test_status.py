@@ -237,9 +237,13 @@ def test_whether_the_daemon_runs_only_informs(running: bool) -> None:
     assert (result["state"], result["daemon"]) == ("OK", {"running": running, "last_turn": ago(MINUTE)})
 
 
-@pytest.mark.parametrize(("age", "running"), [(MINUTE, True), (H, False)])
-def test_what_cannot_be_told_of_the_daemon_is_guessed_from_the_last_turn(age: timedelta, running: bool) -> None:
-    assert status(facts(turn_at=ago(age)), running=None)["daemon"]["running"] is running
+@pytest.mark.parametrize(("age", "state"), [(MINUTE, "OK"), (H, "CRITICAL")])
+def test_what_cannot_be_told_of_the_daemon_is_not_guessed(age: timedelta, state: str) -> None:
+    result = status(facts(turn_at=ago(age)), running=None)
+    assert (result["daemon"]["running"], result["state"]) == (None, state)
+    screen = render(result, colour=False)
+    assert "Whether a daemon runs is not known here, last turn" in screen
+    assert ("the daemon hangs or does not run: last turn 60 min ago" in screen) is (state == "CRITICAL")
 
 
 def test_newer_receivers_than_those_of_the_document_count() -> None:
@@ -284,6 +288,20 @@ def test_one_budget_alone_with_its_sources() -> None:
     result = status(document, budget="training")
     assert (result["state"], len(result["budgets"]), [row["name"] for row in result["sources"]]) == ("OK", 1, ["aws"])
     assert status(document, budget="other")["exit_code"] == 2
+
+
+def test_all_that_each_has_made_of_a_budget() -> None:
+    made = [budget(name="per/1"), budget(FIRING_CRITICAL, name="per/2", sources=["gcp"]), budget(name="person")]
+    silenced = [{"budget": name, "kind": "silence", "since": ago(H), "until": None} for name in ("per/1", "person")]
+    twins = [{**twin("IN_SYNC"), "budget": name} for name in ("per/2", "person")]
+    document = facts(budgets=made, sources=[source(), source("gcp")], native=twins, silences=silenced)
+    result = status(document, budget="per")
+    assert [row["name"] for row in result["budgets"]] == ["per/1", "per/2"]
+    assert [row["budget"] for row in (*result["silences"], *result["native"])] == ["per/1", "per/2"]
+    assert result["exit_code"] == 2
+    assert nagios(result).startswith("BUDGET CRITICAL - per/2 is at 85%")
+    assert "'per/1_usd'=" in nagios(result)
+    assert "person" not in nagios(result)
 
 
 def test_the_daemon_and_receivers_count_for_every_budget() -> None:
