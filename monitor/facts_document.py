@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Alarm, AlarmStatus, Period, Reading
+from alarms.evaluate import measured
+from alarms.model import Alarm, AlarmKey, AlarmStatus, On, Period, Reading, Threshold
 from alarms.money import plain
 from alarms.settings import hours_text
 from alarms.silence import Silence
@@ -47,6 +48,7 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
         "missing": list(clock.missing),
         "error": clock.error,
         "unreachable": clock.unreachable,
+        "empty": clock.answers_nothing,
         "late_poll_s": _seconds(late_poll),
         "stale_poll_s": _seconds(max(STALE_POLL, late_poll)),
         "late_data_s": _seconds(settings.late_after),
@@ -87,7 +89,7 @@ def budget_facts(
         "sources": list(watched.sources),
         "counted": list(found.counted),
         "views": {name: _money(amount) for name, amount in found.views.items()},
-        "alarms": [_alarm(alarm, reading) for alarm in alarms],
+        "alarms": [_alarm(alarm, reading, watched.budget.thresholds) for alarm in alarms],
     }
 
 
@@ -210,7 +212,7 @@ def published(
     return json.dumps({**json.loads(stored), **newer, "daemon": daemon}, ensure_ascii=False)
 
 
-def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
+def _alarm(alarm: Alarm, reading: Reading, thresholds: Sequence[Threshold]) -> dict[str, Any]:
     facts = {
         "on": alarm.key.on,
         "at": alarm.key.at,
@@ -223,7 +225,15 @@ def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
         facts["calm_since"] = to_text(alarm.calm_since)
     if alarm.key.period_start is not None and alarm.key.period_start != reading.alarms_since:
         facts["period_start"] = to_text(alarm.key.period_start)
+    elif alarm.key.on == On.BURN_RATE and (rate := _measured_rate(alarm.key, reading, thresholds)) is not None:
+        facts["rate"] = plain(rate)
     return facts
+
+
+def _measured_rate(key: AlarmKey, reading: Reading, thresholds: Sequence[Threshold]) -> Decimal | None:
+    """What is held against its limit, in the windows of the threshold of this alarm."""
+    mine = (one for one in thresholds if (one.on, one.at.text, one.severity) == (key.on, key.at, key.severity))
+    return next((measured(one, reading) for one in mine), None)
 
 
 def _period(period: Period) -> dict[str, str | None]:

@@ -76,6 +76,8 @@ def source_row(source: dict[str, Any], now: datetime) -> dict[str, Any]:
         "late_data_s": source["late_data_s"],
         "stale_data_s": source["stale_data_s"],
         "first_attempt": source["first_attempt"],
+        "last_attempt": source.get("last_attempt"),
+        "empty": source.get("empty", False),
         "calls": source.get("calls", 0),
         "cost_usd": source.get("cost_usd", "0"),
     }
@@ -97,6 +99,9 @@ def source_problems(row: dict[str, Any], now: datetime) -> Iterator[Problem]:
 def _how_old(row: dict[str, Any], now: datetime) -> str:
     word = "is stale" if row["freshness"] is Freshness.STALE else "is late"
     limit = "stale" if row["freshness"] is Freshness.STALE else "late"
+    if row["empty"]:
+        known = "has no data yet" if row["data_as_of"] is None else "has nothing new"
+        return f"{word}: it answers, but {known}, for {lasting(poll_age(row, now))}"
     if row["last_poll"] is None or poll_age(row, now) > timedelta(seconds=row[f"{limit}_poll_s"]):
         return f"{word}: not read for {lasting(poll_age(row, now))}"
     if row["data_as_of"] is None:
@@ -226,7 +231,9 @@ def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
     if (text := _estimate_text(row, alarm["on"], amount)) is not None:
         return f"{name}: {text}"
     if alarm["on"] == "burn_rate":
-        return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
+        if alarm.get("rate") is None:  # not known now, or of an older version
+            return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
+        return f"{name}: burns {rate_text(alarm['rate'])} times as fast as the budget lasts, limit {alarm['at']}"
     if alarm["on"] != "actual" or percent is None:
         return f"{name}: {alarm['on']} over {of_amount}"
     return used_text(row)
@@ -242,6 +249,11 @@ def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
         end = from_text(row["period"]["end"])
         return f"{_number(row, 'forecast')} of {amount} expected by {end.day} {end:%b}"
     return None
+
+
+def rate_text(text: str) -> str:
+    """Two digits, downwards: what is below a limit does not show as the limit."""
+    return f"{parse_amount(text).quantize(Decimal('0.01'), rounding=ROUND_FLOOR):f}"
 
 
 def _number(row: dict[str, Any], key: str) -> str:

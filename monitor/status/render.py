@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime, timedelta
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from alarms.money import EXACT, for_people, parse_amount
 from monitor.clock import from_text
-from monitor.status.parts import money, percent_used, too_few_days
+from monitor.status.parts import money, percent_used, rate_text, too_few_days
 from monitor.status.words import State, lasting, one_line
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
@@ -135,7 +135,7 @@ def _outlook(row: dict[str, Any], now: datetime) -> Iterator[str]:
         share = Decimal(told["step"] * 1000 // told["of"]).scaleb(-1)
         yield f"run {told['run']}: step {told['step']:,} of {told['of']:,} ({share}%), {_age(told['at'], now)} ago"
     if row["burn_rates"]:
-        rates = (f"{_rate(rate)} over {window}" for window, rate in row["burn_rates"].items())
+        rates = (f"{rate_text(rate)} over {window}" for window, rate in row["burn_rates"].items())
         yield f"burn rate {', '.join(rates)}"
 
 
@@ -147,10 +147,6 @@ def _foreseen(row: dict[str, Any]) -> str:
     return ", ".join(
         f"{what} {money(text, row['currency']).rsplit(' ', 1)[0]}" for what, text in known if text is not None
     )
-
-
-def _rate(text: str) -> str:
-    return f"{parse_amount(text).quantize(Decimal('0.01'), rounding=ROUND_FLOOR):f}"
 
 
 def _bar(percent: int) -> str:
@@ -212,6 +208,8 @@ def _alarm(alarm: dict[str, Any], now: datetime) -> str:
 
 def _source(row: dict[str, Any], now: datetime) -> _Row:
     read = "never read" if row["last_poll"] is None else f"read {_age(row['last_poll'], now)} ago"
+    if row["empty"] and row["last_attempt"] is not None:
+        read = f"answered {_age(row['last_attempt'], now)} ago"
     data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
     details = [f"missing: {', '.join(row['missing'])}"] if row["missing"] else []
     details += [row["error"]] if row["error"] else []
