@@ -7,7 +7,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Foreseen, On, Reason
 from alarms.money import DISPLAY, EXACT, for_people
-from alarms.words import clean, duration_text, instant_text
+from alarms.words import clean, day_text, duration_text, instant_text
 
 _WHY = {
     On.FORECAST.value: "the spend expected at the period's end has crossed the limit",
@@ -41,7 +41,7 @@ def headline(facts: Facts) -> str | None:
     if facts.on == On.FORECAST and facts.forecast is not None and facts.period is not None:
         expected = for_people(facts.forecast.expected, facts.currency, beside=facts.limit).rpartition(" ")[0]
         end = facts.period.end.astimezone(UTC)
-        return f"{expected} of {amount} expected by {end.day} {end:%b}, "
+        return f"{expected} of {amount} expected by {day_text(end)}, "
     if facts.on == On.BURN_RATE and facts.burn_rates and facts.spend is not None:
         spend = for_people(facts.spend, facts.currency).rpartition(" ")[0]
         return f"{spend} of {amount} spent, burn rate {_rate(min(facts.burn_rates.values()))}, "

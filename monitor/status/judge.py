@@ -69,9 +69,13 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
         parts.source_row(row, now) for row in facts.get("sources", []) if budget is None or row["name"] in feeding
     ]
     silences = [row for row in facts.get("silences", []) if parts.is_quiet(row, now)]
+
+    def quiet(name: str) -> str:
+        return parts.quiet_text(name, silences, facts.get("timezone", "UTC"))
+
     return {
         "sources": sources,
-        "budgets": [parts.budget_row(row, sources, parts.quiet_text(row["name"], silences, now)) for row in chosen],
+        "budgets": [parts.budget_row(row, sources, quiet(row["name"])) for row in chosen],
         "silences": [row for row in silences if budget is None or parts.covers(row, budget) or wanted(row["budget"])],
         "receivers": facts.get("receivers", []),
         "native": [row for row in facts.get("native", []) if wanted(row["budget"])],

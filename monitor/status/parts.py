@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.money import for_people, parse_amount
+from alarms.words import day_text
 from monitor.clock import from_text
 from monitor.freshness import Freshness, data_age, judge, past_hard_limit, poll_age
-from monitor.status.words import Problem, State, lasting, one_line, worst
+from monitor.status.words import Problem, State, lasting, local_text, one_line, worst
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -124,14 +125,13 @@ def covers(silence: dict[str, Any], budget: str) -> bool:
     return belongs(budget, silence["budget"])
 
 
-def quiet_text(budget: str, silences: list[dict[str, Any]], now: datetime) -> str:
-    """` (silenced until 04:00Z)`, ` (acknowledged)`; "" when its alarms are told."""
+def quiet_text(budget: str, silences: list[dict[str, Any]], timezone: str) -> str:
+    """`silenced until 24 Nov 2026 04:00 UTC`, `acknowledged`; "" when its alarms are told."""
     mine = [silence for silence in silences if covers(silence, budget)]
     ends = [from_text(silence["until"]) for silence in mine if silence["until"] is not None]
     if ends:
-        end = max(ends)
-        return f" (silenced until {end:%H:%M}Z)" if end - now < timedelta(days=1) else f" (silenced until {end:%b %d})"
-    return " (acknowledged)" if mine else ""
+        return f"silenced until {local_text(max(ends), timezone)}"
+    return "acknowledged" if mine else ""
 
 
 def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str
         "counted": counted,
         "views": budget.get("views", {}),
         "alarms": budget["alarms"],
-        "quiet": quiet.strip(" ()"),
+        "quiet": quiet,
     }
     problems = [*budget_problems(row), *missing_data_problems(row)]
     return {**row, "state": worst(problem.state for problem in problems)}
@@ -168,7 +168,7 @@ def budget_problems(row: dict[str, Any]) -> Iterator[Problem]:
         some = [alarm for alarm in firing if (alarm.get("period_start") is not None) == earlier]
         if some:
             loudest = max(some, key=lambda alarm: State(alarm["severity"].upper()).rank)
-            yield Problem(State(loudest["severity"].upper()), _alarm_text(row, loudest), _SEE_SPEND)
+            yield Problem(State(loudest["severity"].upper()), _alarm_text(row, loudest) + _in_brackets(row), _SEE_SPEND)
 
 
 def missing_data_problems(row: dict[str, Any]) -> Iterator[Problem]:
@@ -204,12 +204,15 @@ def percent_used(row: dict[str, Any]) -> int | None:
 
 
 def used_text(row: dict[str, Any]) -> str:
-    """`training is at 85% of 1,000.00 USD`; after the name, if it is silenced, until when."""
-    percent, amount = percent_used(row), money(row["amount"], row["currency"])
-    name = f"{row['name']}{_in_brackets(row)}"
+    """`training is at 85% of 1,000.00 USD`; then, if it is silenced, until when."""
+    return one_line(_used(row) + _in_brackets(row))
+
+
+def _used(row: dict[str, Any]) -> str:
+    percent, amount, name = percent_used(row), money(row["amount"], row["currency"]), row["name"]
     if percent is None:
-        return one_line(f"{name}: not known, of {amount}")
-    return one_line(f"{name} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}")
+        return f"{name}: not known, of {amount}"
+    return f"{name} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}"
 
 
 def _in_brackets(row: dict[str, Any]) -> str:
@@ -223,11 +226,12 @@ def money(text: str, currency: str, *, beside: str | None = None) -> str:
 
 
 def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
-    name, amount = f"{row['name']}{_in_brackets(row)}", money(row["amount"], row["currency"])
+    name, amount = row["name"], money(row["amount"], row["currency"])
     of_amount = f"{alarm['at']} of {amount}" if alarm["at"].endswith("%") else alarm["at"]
     percent = percent_used(row)
     if alarm.get("period_start") is not None:
-        return f"{name}: the period from {alarm['period_start'][:10]} is still over {of_amount} ({alarm['on']})"
+        since = day_text(from_text(alarm["period_start"]))
+        return f"{name}: the period from {since} is still over {of_amount} ({alarm['on']})"
     if (text := _estimate_text(row, alarm["on"], amount)) is not None:
         return f"{name}: {text}"
     if alarm["on"] == "burn_rate":
@@ -236,7 +240,7 @@ def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
         return f"{name}: burns {rate_text(alarm['rate'])} times as fast as the budget lasts, limit {alarm['at']}"
     if alarm["on"] != "actual" or percent is None:
         return f"{name}: {alarm['on']} over {of_amount}"
-    return used_text(row)
+    return _used(row)
 
 
 def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
@@ -247,7 +251,7 @@ def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
         return f"{_number(row, 'at_completion')} of {amount} expected at completion"
     if on == "forecast" and row.get("forecast") is not None:
         end = from_text(row["period"]["end"])
-        return f"{_number(row, 'forecast')} of {amount} expected by {end.day} {end:%b}"
+        return f"{_number(row, 'forecast')} of {amount} expected by {day_text(end)}"
     return None
 
 
