@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Foreseen, On, Reason
 from alarms.money import DISPLAY, EXACT, for_people
-from alarms.words import clean, duration_text, instant_text
+from alarms.words import clean, day_text, duration_text, instant_text
 
 _WHY = {
     On.FORECAST.value: "the spend expected at the period's end has crossed the limit",
@@ -41,7 +41,7 @@ def headline(facts: Facts) -> str | None:
     if facts.on == On.FORECAST and facts.forecast is not None and facts.period is not None:
         expected = for_people(facts.forecast.expected, facts.currency, beside=facts.limit).rpartition(" ")[0]
         end = facts.period.end.astimezone(UTC)
-        return f"{expected} of {amount} expected by {end.day} {end:%b}, "
+        return f"{expected} of {amount} expected by {day_text(end)}, "
     if facts.on == On.BURN_RATE and facts.burn_rates and facts.spend is not None:
         spend = for_people(facts.spend, facts.currency).rpartition(" ")[0]
         return f"{spend} of {amount} spent, burn rate {_rate(min(facts.burn_rates.values()))}, "
@@ -106,8 +106,11 @@ def planned(facts: Facts, timezone: tzinfo) -> str | None:
     return f"{text}; spend is {least}{by} {'ahead' if lead > 0 else 'behind'}{_share(foreseen)}"
 
 
-def at_completion(facts: Facts) -> str | None:
-    """What will have been spent in the end, and by what; None: it is not known, and nobody waits for it."""
+def at_completion(facts: Facts, now: datetime) -> str | None:
+    """What will have been spent in the end, and by what; None: it is not known, and nobody waits for it.
+
+    What a run has said more than a day before `now` it may have left far behind, which is said.
+    """
     if facts.reason in _NO_ESTIMATE:
         return None
     if facts.foreseen is None or facts.foreseen.at_completion is None:
@@ -116,6 +119,9 @@ def at_completion(facts: Facts) -> str | None:
     known = "what is spent, and what the plan still foresees"
     if facts.foreseen.done is not None:
         known = f"what is spent, for {_percent(facts.foreseen.done)} of the work"
+        said_at = facts.foreseen.done_at
+        if said_at is not None and now - said_at > _LONG_SAID:
+            known = f"{known.replace('is', 'was')}, as the run said {duration_text(now - said_at)} ago and not since"
     return f"{'at least ' if facts.lower_bound else ''}{amount}: {known}"
 
 
@@ -128,6 +134,7 @@ def pace(facts: Facts) -> str | None:
 
 
 _ZERO = Decimal(0)
+_LONG_SAID = timedelta(days=1)
 # Of what a percentage is one, and what it is that reaches it.
 _OF_WHAT = {
     On.FORECAST.value: ("of the budget", " expected at the period's end"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from alarms.model import Period
-from alarms.words import duration_text, instant_text
+from alarms.words import day_text, duration_text, instant_text
 
 
 def period_text(period: Period, now: datetime, timezone: tzinfo) -> str:
@@ -22,6 +22,6 @@ def _period_name(period: Period) -> str:
     if start.replace(hour=0, minute=0, second=0, microsecond=0) != start:
         return ""
     if end - start == timedelta(days=1):
-        return f"{start.day} {start:%B %Y} (UTC)"
+        return f"{day_text(start)} (UTC)"
     next_month = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
     return f"{start:%B %Y} (UTC)" if start.day == 1 and end == next_month else ""

@@ -160,7 +160,7 @@ def _budget_lines(facts: Facts, now: datetime, timezone: tzinfo) -> Iterator[Lin
         yield Line("Expected", expected)
     if planned := estimates.planned(facts, timezone):
         yield Line("Planned", planned)
-    if completion := estimates.at_completion(facts):
+    if completion := estimates.at_completion(facts, now):
         yield Line("At completion", completion)
     if pace := estimates.pace(facts):
         yield Line("Burn rate", pace)

@@ -13,7 +13,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from alarms.model import Facts, Kind, Notification, Reason, Severity
 from alarms.money import DISPLAY, for_people
-from alarms.words import clean, instant_text
+from alarms.words import clean, day_text, instant_text
 
 # What fits a phone and every receiver's limits; the rest is for `monitor status`.
 _MOST_LINES = 20
@@ -95,8 +95,7 @@ def _title(summary: Summary, timezone: tzinfo) -> str:
     noun = "1 budget" if count == 1 else f"{count} budgets"
     stand = "no budget" if not count else f"{noun} within limits" if not firing else f"{firing} of {noun} over a limit"
     doubt = ", not all is up to date" if summary.doubts else ""
-    local = summary.at.astimezone(timezone)
-    return f"{stand}{doubt}, {local.day} {local:%b %Y}"
+    return f"{stand}{doubt}, {day_text(summary.at.astimezone(timezone))}"
 
 
 def _sections(summary: Summary, timezone: tzinfo) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 
 def clean(text: str, length: int) -> str:
@@ -25,9 +25,14 @@ def to_ascii(text: str) -> str:
 
 
 def instant_text(instant: datetime, timezone: tzinfo) -> str:
-    """`23 Nov 2026 14:00 UTC`."""
+    """`23 Nov 2026 14:00 UTC`: everywhere in texts for people."""
     local = instant.astimezone(timezone)
-    return f"{local.day} {local:%b %Y %H:%M %Z}"
+    return f"{day_text(local)} {local:%H:%M %Z}"
+
+
+def day_text(day: date) -> str:
+    """`23 Nov 2026`: everywhere in texts for people; of an instant its day in its own zone."""
+    return f"{day.day} {day:%b} {day.year:04}"  # %Y has fewer digits for the years before 1000
 
 
 def rfc3339(instant: datetime) -> str:

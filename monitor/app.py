@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import threading
@@ -28,11 +27,11 @@ from monitor.config.model import Config
 from monitor.cycle import Cycle, TurnReport
 from monitor.disk import Disk
 from monitor.errors import ConfigError, Problem, StoreError
-from monitor.facts_document import receiver_facts
+from monitor.facts_document import published, receiver_facts
 from monitor.native_watch import NativeWatch
 from monitor.ports import BillingSource
 from monitor.receiver_faults import dead_receivers
-from monitor.store import endings, facts, future, receivers
+from monitor.store import endings, facts, future, process, receivers
 from monitor.store.database import Store
 from monitor.store.outbox import StoredOutbox
 
@@ -55,6 +54,7 @@ class App:
         self._clock = clock
         self._outbox = StoredOutbox(store)
         self._broken_config: str | None = None
+        self._process: dict[str, Any] | None = None  # ours, while we are a daemon
         self._disk = Disk(store)
         self._one_at_a_time = threading.Lock()
         self._publishing = threading.Lock()
@@ -138,18 +138,17 @@ class App:
                 text = facts.read_facts(connection)
             if text is None:
                 return
-            document = json.loads(text)
             owed = {receiver.name: receiver for receiver in self._outbox.receivers()}
             # Messages go out between turns.
-            document["receivers"] = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
-            text = json.dumps(document, ensure_ascii=False)
+            newer = [receiver_facts(r.name, owed.get(r.name)) for r in self.config.receivers]
+            text = published(text, daemon=self._process, receivers=newer)
             runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
             for directory in (self._store.directory, *([Path(runtime)] if runtime else [])):
                 self._disk.publish(directory, text)
 
     def start(self) -> tuple[datetime, ...]:
         """Owe what an earlier process left in doubt, and begin to send; when daemons before ended uncleanly."""
-        now = self._clock.now()
+        now, self._process = self._clock.now(), process.this_process()
         self._store.persist(self._outbox.recover)
         unclean: tuple[datetime, ...] = ()
         try:
@@ -211,6 +210,8 @@ class App:
         try:
             with self._store.transaction() as tx:
                 endings.ended(tx, wall)
+            self._process = None
+            self.write_status()
         except StoreError as error:
             log.warning("That it stops in order could not be noted. error=%s", error)
 

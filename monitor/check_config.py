@@ -15,6 +15,7 @@ from alarms.estimates import limit_text
 from alarms.model import Period, Threshold
 from alarms.money import plain
 from alarms.settings import hours_text, short_duration
+from alarms.words import day_text
 from monitor import registry
 from monitor.billing_months import InvoiceCalendar
 from monitor.clock import to_text
@@ -96,7 +97,7 @@ def _rows(config: Config) -> list[tuple[str, str, str]]:
         ),
         *(("local", one.name, f"{one.gpus} x {one.gpu.name}, {one.currency}") for one in config.local),
         *(
-            ("plan", one.name, f"{len(one.phases)} phases from {one.start:%Y-%m-%d} -> {one.budget or 'no budget'}")
+            ("plan", one.name, f"{len(one.phases)} phases from {day_text(one.start)} -> {one.budget or 'no budget'}")
             for one in config.plans
         ),
     ]
@@ -111,10 +112,10 @@ def _source(settings: SourceDefaults) -> str:
 
 def _period(calendar: Calendar) -> str:
     if isinstance(calendar, Period):
-        return f"from {calendar.start:%Y-%m-%d} until {calendar.end:%Y-%m-%d}"
+        return f"from {day_text(calendar.start)} until {day_text(calendar.end)}"
     if isinstance(calendar, Run):
-        start = "its first charge" if calendar.start is None else f"{calendar.start:%Y-%m-%d}"
-        return f"for a run from {start}{'' if calendar.end is None else f' until {calendar.end:%Y-%m-%d}'}"
+        start = "its first charge" if calendar.start is None else day_text(calendar.start)
+        return f"for a run from {start}{'' if calendar.end is None else f' until {day_text(calendar.end)}'}"
     if isinstance(calendar, InvoiceCalendar):
         return f"a {_INVOICES[calendar.count]} by invoice, {calendar.months}"
     return f"a {calendar}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 from string import ascii_lowercase
 
 from alarms.money import for_people
+from alarms.words import day_text
 from monitor.status.words import one_line
 from monitor.training.model import Quote
 
@@ -35,8 +37,13 @@ class Notes:
 
 def source_of(quote: Quote) -> str:
     """Where a price can be read, and of when: an address as its host and its last part."""
-    as_of = "" if quote.as_of is None else f"{quote.as_of}: "
+    as_of = "" if quote.as_of is None else f"{day_text(quote.as_of)}: "
     return f"{as_of}{short_source(quote.source)}"
+
+
+def quotes_text(which: str | date) -> str:
+    """Which quotes count: `current`, `article`, or those of a day."""
+    return day_text(which) if isinstance(which, date) else which
 
 
 def short_source(source: str) -> str:

@@ -167,6 +167,7 @@ def tell(options: argparse.Namespace) -> int:
 
 def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: dict[str, Any]) -> str:
     from monitor import control, orders
+    from monitor.facts_document import published
     from monitor.store import facts
 
     with orders.open_existing(state_dir) as store:
@@ -177,7 +178,7 @@ def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: 
             document = facts.read_facts(connection)
         try:
             if document is not None:
-                facts.publish(state_dir, document)
+                facts.publish(state_dir, published(document))
         except StoreError as error:  # it is done and stored; the next turn writes that file again
             remark(str(error))
     return said

@@ -10,6 +10,7 @@ from decimal import Decimal, DecimalException
 from typing import Any
 
 from alarms.money import EXACT, parse_amount, plain, with_cents
+from alarms.words import day_text
 from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
 from monitor.suggestions import unknown_name
@@ -172,7 +173,7 @@ def _discount(question: Question, book: PriceBook, start: datetime) -> Discount 
         raise _wrong(unknown_name("discount", question.discount, known))
     found = known[question.discount]
     if found.valid_until is not None and found.valid_until <= start:
-        raise _wrong(f"the discount {found.code} ended on {found.valid_until:%Y-%m-%d}")
+        raise _wrong(f"the discount {found.code} ended on {day_text(found.valid_until)}")
     return found
 
 

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from alarms.money import for_people, with_cents
+from alarms.words import day_text
 from monitor.columns import (
     WHOLE_ADDRESSES,
     Notes,
@@ -15,6 +16,7 @@ from monitor.columns import (
     fitted,
     is_shortened,
     money,
+    quotes_text,
     source_of,
     with_notes,
     wrapped,
@@ -34,7 +36,7 @@ def as_text(comparison: Comparison, quotes: str | date, plan: str | None = None)
     able = [row for row in comparison.offers if not row.reasons.ruled_out]
     lines = [
         *wrapped(f"{of_plan}{number(work.gpu_hours)} GPU-hours of {work.gpu.name}, as much compute on each offer"),
-        f"Quotes: {quotes}. Cost is rate times hours, in {_currency(comparison)}.",
+        f"Quotes: {quotes_text(quotes)}. Cost is rate times hours, in {_currency(comparison)}.",
         "",
         f"{'ON':<{_NAME}} {'PRICING':<9} {'HOURS':>9} {'RATE/H':>8} {'COST':>13}  NOTES",
     ]
@@ -52,7 +54,7 @@ def prices_text(chosen: Sequence[Chosen], quotes: str | date, now: datetime) -> 
     """The price book as it counts at an instant."""
     notes = Notes()
     lines = [
-        f"Quotes: {quotes}, for the whole host by the hour, as of {now:%Y-%m-%d}",
+        f"Quotes: {quotes_text(quotes)}, for the whole host by the hour, as of {day_text(now)}",
         "",
         f"{'OFFER':<{_NAME}} {'REGION':<10} {'GPUS':<12} {'PRICING':<9} {'PRICE':>13}  NOTES",
     ]

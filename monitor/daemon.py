@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from alarms.faults import Fault
 from alarms.model import Severity
-from alarms.words import duration_text
+from alarms.words import duration_text, instant_text
 from monitor import signals, systemd
 from monitor.app import App
-from monitor.clock import to_text
 from monitor.config import Config
 from monitor.errors import ExitCode, OutsideError, StoreError, UserError
 from monitor.schedule import Schedule
@@ -139,8 +138,8 @@ def _clock_faults(belief: Belief, now: datetime) -> list[Fault]:
     off = belief.wall - belief.start
     ahead = "ahead of" if off > timedelta(0) else "behind"
     detail = (
-        f"It says {to_text((now + off).replace(microsecond=0))}, {duration_text(abs(off))} {ahead} the time that the "
-        f"monitor goes on with, {to_text(now.replace(microsecond=0))}. Set the clock, and this ends by itself. If the "
+        f"It says {instant_text(now + off, UTC)}, {duration_text(abs(off))} {ahead} the time that the "
+        f"monitor goes on with, {instant_text(now, UTC)}. Set the clock, and this ends by itself. If the "
         "clock is right, the monitor believes it as soon as two hosts that it talks to say so, or after a restart."
     )
     return [Fault("clock", "wrong", Severity.CRITICAL, "The clock of the monitor's machine is wrong", detail)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC
 
 from alarms.money import plain
+from alarms.words import instant_text
 from monitor.attribution import Counter, Plan
-from monitor.clock import to_text
 from monitor.errors import BadDataError
 from monitor.meter import Point
 from monitor.model import MeterReading
@@ -24,9 +25,9 @@ def was_corrected(base: MeterReading, total: Sequence[Point]) -> bool:
     shown = next((value for instant, value in total if instant == base.at), None)
     if shown is None or shown < base.value:
         raise BadDataError(
-            f"CloudWatch shows {'nothing' if shown is None else plain(shown)} at {to_text(base.at)}, where this source "
-            f"had read {plain(base.value)}: it reads another account now. Give the source a new name, so that it "
-            "starts anew, or give it its former access again"
+            f"CloudWatch shows {'nothing' if shown is None else plain(shown)} at {instant_text(base.at, UTC)}, where "
+            f"this source had read {plain(base.value)}: it reads another account now. Give the source a new name, so "
+            "that it starts anew, or give it its former access again"
         )
     return shown > base.value
 

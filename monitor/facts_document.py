@@ -5,12 +5,14 @@ Times are RFC 3339 texts, money is text, ages and limits are seconds. Its shape 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alarms.model import Alarm, AlarmStatus, Period, Reading
+from alarms.evaluate import measured
+from alarms.model import Alarm, AlarmKey, AlarmStatus, On, Period, Reading, Threshold
 from alarms.money import plain
 from alarms.settings import hours_text
 from alarms.silence import Silence
@@ -46,6 +48,7 @@ def source_facts(settings: SourceDefaults, clock: SourceClock, use: ApiUse) -> d
         "missing": list(clock.missing),
         "error": clock.error,
         "unreachable": clock.unreachable,
+        "empty": clock.answers_nothing,
         "late_poll_s": _seconds(late_poll),
         "stale_poll_s": _seconds(max(STALE_POLL, late_poll)),
         "late_data_s": _seconds(settings.late_after),
@@ -86,7 +89,7 @@ def budget_facts(
         "sources": list(watched.sources),
         "counted": list(found.counted),
         "views": {name: _money(amount) for name, amount in found.views.items()},
-        "alarms": [_alarm(alarm, reading) for alarm in alarms],
+        "alarms": [_alarm(alarm, reading, watched.budget.thresholds) for alarm in alarms],
     }
 
 
@@ -198,7 +201,18 @@ def document(
     }
 
 
-def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
+def published(
+    stored: str, *, daemon: dict[str, Any] | None = None, receivers: list[dict[str, Any]] | None = None
+) -> str:
+    """What `status.json` holds: the stored document with who writes it, and newer `receivers` if there are any.
+
+    `daemon`: its process. None: whoever writes ends now, and who may not look at the lock must not take it for one.
+    """
+    newer = {} if receivers is None else {"receivers": receivers}
+    return json.dumps({**json.loads(stored), **newer, "daemon": daemon}, ensure_ascii=False)
+
+
+def _alarm(alarm: Alarm, reading: Reading, thresholds: Sequence[Threshold]) -> dict[str, Any]:
     facts = {
         "on": alarm.key.on,
         "at": alarm.key.at,
@@ -211,7 +225,15 @@ def _alarm(alarm: Alarm, reading: Reading) -> dict[str, Any]:
         facts["calm_since"] = to_text(alarm.calm_since)
     if alarm.key.period_start is not None and alarm.key.period_start != reading.alarms_since:
         facts["period_start"] = to_text(alarm.key.period_start)
+    elif alarm.key.on == On.BURN_RATE and (rate := _measured_rate(alarm.key, reading, thresholds)) is not None:
+        facts["rate"] = plain(rate)
     return facts
+
+
+def _measured_rate(key: AlarmKey, reading: Reading, thresholds: Sequence[Threshold]) -> Decimal | None:
+    """What is held against its limit, in the windows of the threshold of this alarm."""
+    mine = (one for one in thresholds if (one.on, one.at.text, one.severity) == (key.on, key.at, key.severity))
+    return next((measured(one, reading) for one in mine), None)
 
 
 def _period(period: Period) -> dict[str, str | None]:

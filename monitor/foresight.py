@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from alarms.model import Foreseen, Period, Reading
 from alarms.money import EXACT, total
@@ -30,6 +31,14 @@ _TELLS_FOR = timedelta(days=7)
 Spent = Callable[[datetime], Decimal | None]
 # What runs said of themselves, by name, the oldest first.
 Told = Mapping[str, Sequence[Progress]]
+
+
+class _Done(NamedTuple):
+    """How much of the work was done, and when. `said_at`: when the run said so, if it may be further by now."""
+
+    at: datetime
+    share: Decimal
+    said_at: datetime | None
 
 
 class Foresight:
@@ -92,20 +101,19 @@ def _planned(projections: Sequence[Projection], period: Period, until: datetime)
     return total(parts).quantize(_MICRO, context=PRECISE)
 
 
-def _by_progress(foreseen: Foreseen, done: tuple[datetime, Decimal] | None, spent: Spent) -> Foreseen:
+def _by_progress(foreseen: Foreseen, done: _Done | None, spent: Spent) -> Foreseen:
     """As the run says: if so much was spent for a share of the work, the whole costs so much."""
     if done is None or foreseen.spent is None:
         return foreseen
-    at, share = done
-    then = foreseen.spent if share == 1 else spent(at)
+    then = foreseen.spent if done.share == 1 else spent(done.at)
     if then is None:
         return foreseen
-    in_the_end = PRECISE.divide(then, share).quantize(_MICRO, context=PRECISE)
+    in_the_end = PRECISE.divide(then, done.share).quantize(_MICRO, context=PRECISE)
     # What is spent is spent, whatever was done for it.
-    return replace(foreseen, at_completion=max(foreseen.spent, in_the_end), done=share)
+    return replace(foreseen, at_completion=max(foreseen.spent, in_the_end), done=done.share, done_at=done.said_at)
 
 
-def _known_at(reports: Sequence[Progress], as_of: datetime) -> tuple[datetime, Decimal] | None:
+def _known_at(reports: Sequence[Progress], as_of: datetime) -> _Done | None:
     """How much was done where data ends, and when: between two reports in a straight line, else as last said before.
 
     None: it had said nothing by then, was not far enough to tell, or has said nothing for too long.
@@ -119,7 +127,9 @@ def _known_at(reports: Sequence[Progress], as_of: datetime) -> tuple[datetime, D
         passed = PRECISE.divide(_micros(as_of - at), _micros(after.at - at))
         at, share = as_of, PRECISE.add(share, PRECISE.multiply(passed, PRECISE.subtract(_share(after), share)))
     silent = share < 1 and as_of - at > _TELLS_FOR
-    return None if silent or share < _TELLS_FROM else (at, share)
+    if silent or share < _TELLS_FROM:
+        return None
+    return _Done(at, share, None if share == 1 or after is not None else at)
 
 
 def _share(report: Progress) -> Decimal:

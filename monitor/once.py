@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC
 
 from alarms.faults import HEALTH
 from alarms.model import DeliveryState, Transition
+from alarms.words import instant_text
 from monitor.clock import to_text
 from monitor.cycle import TurnReport
 from monitor.status.words import one_line
@@ -50,7 +52,7 @@ def as_json(report: TurnReport, deliveries: Deliveries) -> str:
 
 def as_text(report: TurnReport, deliveries: Deliveries) -> str:
     """A few lines for people."""
-    lines = [f"Turn of {to_text(report.turn.replace(microsecond=0))}"]
+    lines = [f"Turn of {instant_text(report.turn, UTC)}"]
     for source in report.sources.values():
         rejected = f", {source.rejected} rejected" if source.rejected else ""
         missing = f"; could not read {', '.join(source.missing)}" if source.missing else ""

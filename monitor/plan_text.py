@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from alarms.money import for_people
-from monitor.columns import WHOLE_ADDRESSES, cut, is_shortened, money, source_of, wrapped
+from alarms.words import day_text, instant_text
+from monitor.columns import WHOLE_ADDRESSES, cut, is_shortened, money, quotes_text, source_of, wrapped
 from monitor.plan_answer import Answer
 from monitor.training.gate import Verdict, Way
 from monitor.training.model import PRICING_WORDS, Quote, number
 from monitor.training.plan import P10, P50, P90, PhaseCost, Projection
 
-_NAME, _ON, _MONEY = 12, 24, 15
+_NAME, _ON, _DAY, _MONEY = 12, 24, 11, 15
 NO_PLANS = "The config has no [[plans]] table; docs/config.md says how to write one."
 
 
@@ -25,13 +27,13 @@ def _plan(one: Answer) -> str:
     projection = one.projection
     plan = projection.plan
     start = min(phase.start for phase in projection.phases)
-    span = f"{start:%Y-%m-%d} to {projection.end:%Y-%m-%d}"
+    span = f"{day_text(start)} to {day_text(projection.end)}"
     lines = [
-        *wrapped(f"{plan.name}: {span}, in {plan.currency}, quotes {plan.which}"),
+        *wrapped(f"{plan.name}: {span}, in {plan.currency}, quotes {quotes_text(plan.which)}"),
         "",
-        f"{'PHASE':<{_NAME}} {'ON':<{_ON}} {'STARTS':<10} {'HOURS':>10} {'COST':>{_MONEY}}",
+        f"{'PHASE':<{_NAME}} {'ON':<{_ON}} {'STARTS':<{_DAY}} {'HOURS':>10} {'COST':>{_MONEY}}",
         *(_phase(phase, plan.currency) for phase in projection.phases),
-        f"{'total':<{_NAME + _ON + 23}} {money(projection.total, plan.currency, _MONEY)}",
+        f"{'total':<{_NAME + _ON + _DAY + 13}} {money(projection.total, plan.currency, _MONEY)}",
         "",
         *wrapped(_spread(projection)),
         *_late(projection),
@@ -46,7 +48,7 @@ def _phase(cost: PhaseCost, currency: str) -> str:
     hours = "?" if phase.duration is None else number(phase.duration.quantile(P50))
     on = phase.on if phase.count == 1 else f"{phase.count} x {phase.on}"
     name, on = cut(phase.name, _NAME), cut(on, _ON)
-    return f"{name} {on} {cost.start:%Y-%m-%d} {hours:>10} {money(cost.cost, currency, _MONEY)}"
+    return f"{name} {on} {day_text(cost.start):<{_DAY}} {hours:>10} {money(cost.cost, currency, _MONEY)}"
 
 
 def _spread(projection: Projection) -> str:
@@ -62,7 +64,7 @@ def _late(projection: Projection) -> list[str]:
     deadline = projection.plan.deadline
     if deadline is None or projection.end <= deadline:
         return []
-    return wrapped(f"TOO LATE: it ends on {projection.end:%Y-%m-%d %H:%M}, its deadline is {deadline:%Y-%m-%d %H:%M}.")
+    return wrapped(f"TOO LATE: it ends on {_at(projection.end)}, its deadline is {_at(deadline)}.")
 
 
 def _verdict(one: Answer) -> list[str]:
@@ -73,7 +75,7 @@ def _verdict(one: Answer) -> list[str]:
     when = _when(verdict)
     share = for_people(verdict.share, plan.currency)
     if verdict.since is not None:
-        share += f" for what is to come after {verdict.since:%Y-%m-%d %H:%M} UTC"
+        share += f" for what is to come after {_at(verdict.since)}"
     if verdict.fits:
         return ["", *wrapped(f"Fits: P90 {share} of {left} left in the budget {plan.budget} ({when}).")]
     over = for_people(verdict.share - verdict.left, plan.currency)
@@ -85,8 +87,12 @@ def _verdict(one: Answer) -> list[str]:
 
 def _when(verdict: Verdict) -> str:
     if verdict.period.is_open:
-        return f"the run from {verdict.period.start:%Y-%m-%d} on"
-    return f"{verdict.period.start:%Y-%m-%d} to {verdict.period.end:%Y-%m-%d}"
+        return f"the run from {day_text(verdict.period.start)} on"
+    return f"{day_text(verdict.period.start)} to {day_text(verdict.period.end)}"
+
+
+def _at(instant: datetime) -> str:
+    return instant_text(instant, UTC)
 
 
 def _way(way: Way, currency: str) -> list[str]:

@@ -107,10 +107,7 @@ def _fault(source: Json, now: datetime) -> Fault | None:
         detail = f"Spend from {name} is not known until that is mended.{said}"
     elif freshness is Freshness.STALE:
         title, what = f"Source {name} is stale", _STALE
-        detail = (
-            f"Its newest data is {duration_text(data_age(source, now))} old, it was last read "
-            f"{duration_text(poll_age(source, now))} ago. Every figure from it may be too low.{said}"
-        )
+        detail = f"{_how_stale(source, now)}. Every figure from it may be too low.{said}"
     elif freshness is Freshness.PARTIAL:
         missing = ", ".join(source["missing"][:_SHOWN]) + (" and more" if len(source["missing"]) > _SHOWN else "")
         title, detail = f"Source {name} is read in part", f"Figures are at least what they say. Missing: {missing}."
@@ -118,3 +115,12 @@ def _fault(source: Json, now: datetime) -> Fault | None:
     else:
         return None
     return Fault(f"source {name}", what, Severity.CRITICAL, title, detail)
+
+
+def _how_stale(source: Json, now: datetime) -> str:
+    data, poll = duration_text(data_age(source, now)), duration_text(poll_age(source, now))
+    known = source["data_as_of"] is not None
+    if source.get("empty"):
+        return f"It answers, but has had {'nothing new' if known else 'no data'} for {poll}"
+    read = f"it was last read {poll} ago" if source["last_poll"] is not None else f"nothing could be read for {poll}"
+    return f"Its newest data is {data} old, {read}" if known else f"It has no data, {read}"

@@ -8,11 +8,12 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from alarms.model import Period
 from alarms.money import EXACT, for_people, plain, total
+from alarms.words import day_text, instant_text
 from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
 from monitor.model import CREDIT, UNATTRIBUTED, Series
@@ -122,18 +123,18 @@ def as_json(rows: list[Row], by: str, period: Period) -> str:
 
 def as_table(rows: list[Row], by: str, period: Period, now: datetime) -> str:
     """A table of at most 80 columns; credits have columns where there are any."""
-    head = f"Billed from {period.start:%Y-%m-%d} until {period.end:%Y-%m-%d %H:%M} UTC, by {by}"
+    head = f"Billed from {day_text(period.start)} until {instant_text(period.end, UTC)}, by {by}"
     if not rows:
         return f"{head}\n\nNothing is booked in that time. `monitor status` says how fresh each source is."
     credited = any(row.credits for row in rows)
-    width = min(22 if credited else 40, max(len(by), *(len(row.key) for row in rows)))
+    width = min(20 if credited else 40, max(len(by), *(len(row.key) for row in rows)))
     more = f"  {'CREDITS':>13}  {'NET':>15}" if credited else ""
     billed_width = 16 if credited else 20
     lines = [head, "", f"{by.upper():<{width}}  {'BILLED':>{billed_width}}{more}  {'AGE':>6}"]
     for row in rows:
         key = one_line(row.key)  # a service, an account or a tag: somebody else chose it
         key = key if len(key) <= width else key[: width - 1] + "…"
-        mark = "  at least: parts could not be read" if row.lower_bound else ""
+        mark = " +" if row.lower_bound else ""
         amounts = _columns((row.billed, row.credits), row.currency, billed_width, credited=credited)
         lines.append(f"{key:<{width}}  {amounts}  {_age(now, row.billed_until):>6}{mark}".rstrip())
     lines.append("-" * len(lines[2]))
@@ -142,7 +143,9 @@ def as_table(rows: list[Row], by: str, period: Period, now: datetime) -> str:
     return "\n".join([*lines, *_notes(rows)])
 
 
-def _notes(rows: Iterable[Row]) -> Iterator[str]:
+def _notes(rows: Collection[Row]) -> Iterator[str]:
+    if any(row.lower_bound for row in rows):
+        yield "+ at least so much: parts could not be read."
     for row in rows:
         if row.instead:
             said = f"{row.key} shows the same bill as {row.instead}, which counts: they are never added."

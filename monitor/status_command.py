@@ -25,7 +25,7 @@ How the budgets stand, from what was last stored: no network, no credentials.
 
   --json           for scripts: one JSON document
   --nagios         for monitoring systems: one line and performance data
-  --budget NAME    this budget only, with the sources that feed it
+  --budget NAME    this budget only (of `each`: all NAME/...), and its sources
   --as-of T        judge ages as though it were T (RFC 3339)
   --config FILE    default: $MONITOR_CONFIG, ./config.toml,
                    /etc/cloud-budget-monitor/config.toml
@@ -117,8 +117,9 @@ def _nearest(word: str, known: list[str]) -> str:
 
 def _status(options: dict[str, str]) -> dict[str, Any]:
     from monitor.status.judge import judge
+    from monitor.status.parts import belongs
     from monitor.status.place import NoPlaceError, find_place
-    from monitor.status.stored import lock_is_held, read
+    from monitor.status.stored import daemon_runs, read
     from monitor.status.words import Problem, State
 
     now = _now(options)
@@ -127,9 +128,10 @@ def _status(options: dict[str, str]) -> dict[str, Any]:
     except NoPlaceError as error:
         trouble = Problem(State.UNKNOWN, str(error), "repair it, or name the place: --state-dir DIR")
         return judge(None, now, running=None, trouble=trouble)
-    stored, running, budget = read(place), lock_is_held(place), options.get("--budget")
+    stored, budget = read(place), options.get("--budget")
+    running = daemon_runs(place, stored.document)
     names = [row["name"] for row in (stored.document or {}).get("budgets", [])]
-    if stored.document is not None and budget is not None and budget not in names:
+    if stored.document is not None and budget is not None and not any(belongs(name, budget) for name in names):
         text = f"no budget is called {budget!r}{_nearest(budget, names)}"
         trouble = Problem(State.UNKNOWN, text, "run `monitor status` to see all of them")
         return judge(None, now, running=running, trouble=trouble)

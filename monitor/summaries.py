@@ -154,8 +154,9 @@ def _doubtful_sources(document: Json, now: datetime) -> Iterator[str]:
             yield _sentence(f"{source['name']} was never read")
         elif freshness is not Freshness.FRESH:
             error = f": {source['error']}" if source["error"] else ""
-            age = duration_text(data_age(source, now))
-            yield _sentence(f"{source['name']} is {freshness}, its newest data is {age} old{error}")
+            known = source["data_as_of"] is not None
+            data = f"its newest data is {duration_text(data_age(source, now))} old" if known else "it has no data yet"
+            yield _sentence(f"{source['name']} is {freshness}, {data}{error}")
 
 
 def _faults(document: Json) -> Iterator[str]:

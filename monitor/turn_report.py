@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from alarms.model import Transition
-from monitor.clock import to_text
+from alarms.words import instant_text
 
 
 @dataclass(slots=True)
@@ -48,4 +48,4 @@ class TurnReport:
     def summary(self) -> str:
         """One line for systemd's STATUS."""
         unread = f"; not read: {', '.join(self.unread)}" if self.unread else ""
-        return f"last turn {to_text(self.turn)}{unread}"
+        return f"last turn {instant_text(self.turn, UTC)}{unread}"

@@ -20,7 +20,7 @@ from monitor.demo.process import Done, MonitorProcess
 from monitor.status.judge import judge
 from monitor.status.place import Place
 from monitor.status.render import render
-from monitor.status.stored import lock_is_held, read
+from monitor.status.stored import daemon_runs, read
 from monitor.store.database import open_reading
 
 _CONFIG = """\
@@ -211,5 +211,5 @@ class Stage:
         place = Place(str(self.state), system=False)
         stored = read(place)
         asked = self._now + _ASKED_AFTER
-        running = lock_is_held(place)
+        running = daemon_runs(place, stored.document)
         return judge(stored.document, asked, running=running, receivers=stored.receivers, trouble=stored.trouble)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alarms.money import for_people
+from alarms.words import day_text
 from monitor.columns import shortened
 from monitor.pictures.canvas import BLACK, BLUE, GREY, ORANGE, date_axis, drawn, heights, legend_below, money_axis
 from monitor.training.model import PRECISE
@@ -145,7 +146,7 @@ def _actual(axes: Axes, picture: PlanPicture) -> None:
 
 def _dates(picture: PlanPicture) -> str:
     curve = picture.projection.curve
-    days = dict.fromkeys(f"{at:%Y-%m-%d}" for at in (curve[0][0], curve[-1][0]))
+    days = dict.fromkeys(day_text(at) for at in (curve[0][0], curve[-1][0]))
     return f"{' to '.join(days)}, UTC"
 
 

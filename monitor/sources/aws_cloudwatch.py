@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,10 +14,11 @@ from alarms.clients.aws import AwsSettings, make_client
 from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
+from alarms.words import instant_text
 from monitor import doubts
 from monitor.attribution import TOTAL, Counter, Group, Plan, Rest, Tree, bases_of, groups, total_base
 from monitor.clients.aws import BillingMetrics, bill_of_account
-from monitor.clock import SystemClock, to_text
+from monitor.clock import SystemClock
 from monitor.errors import AccessError, BadDataError, PermanentError
 from monitor.meter import TAIL, Point
 from monitor.model import UNATTRIBUTED, Batch, MeterReading, Series, Window
@@ -243,7 +244,7 @@ class AwsCloudWatch:
         listed = reader.listed(None)
         accounts, services = ({counter[place] for counter in listed} - {""} for place in (0, 1))
         return (
-            f"EstimatedCharges in {self._settings.currency} up to {to_text(total[-1][0])}, "
+            f"EstimatedCharges in {self._settings.currency} up to {instant_text(total[-1][0], UTC)}, "
             f"{len(services)} services, {len(accounts)} linked accounts"
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -20,6 +20,7 @@ from alarms.clients.gcp_settings import GcpTwinSettings
 from alarms.model import Period
 from alarms.money import total
 from alarms.settings import Duration
+from alarms.words import instant_text
 from monitor.billing_months import BillingMonths
 from monitor.clients.bigquery import BigQuery, Row, Table
 from monitor.clients.billing_export import Overview, columns_for, line_of, overview_of, parameters_of, query_of
@@ -38,7 +39,7 @@ from monitor.clients.line_costs import LineCosts
 from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
 from monitor.clients.shown_days import ShownDays
 from monitor.clients.table_marks import TableMarks
-from monitor.clock import SystemClock, to_text
+from monitor.clock import SystemClock
 from monitor.errors import OutsideError, PermanentError
 from monitor.model import ApiUse, Batch, MeterReading, Window
 from monitor.period import midnight, month_of
@@ -278,12 +279,11 @@ class GcpBillingExport:
         return BigQuery(self._session, self._settings.table, self._project, seconds=DEADLINE_S)
 
     def _probe(self) -> str:
-        now = SystemClock().now()
-        reader = self._reader()
+        now, reader = SystemClock().now(), self._reader()
         table = self._described(reader)
         query, parameters = self._query(Period(_running_since(now), now + _SECOND), table)
         billed = billed_for(reader.estimate(query, parameters, table.location))
-        changed = "" if table.modified is None else f", last changed {to_text(table.modified)}"
+        changed = "" if table.modified is None else f", last changed {instant_text(table.modified, UTC)}"
         return (
             f"the export of {self._settings.bill.removeprefix('gcp/')} in {table.location}{changed}; "
             f"a read costs {price_of(billed):.4f} USD ({size_text(billed)}); {self._account_text()}"

@@ -32,12 +32,11 @@ def judge(
 ) -> dict[str, Any]:
     """The status as of `now`.
 
-    `document`: the stored facts, None if there are none. `running` None: cannot be told, so guessed from the last turn.
-    `receivers`: newer than those of the document. `budget`: this one only, with the sources that feed it. `trouble`:
-    what was wrong with getting at the facts.
+    `document`: the stored facts, None if there are none. `running` None: whether a daemon runs cannot be told.
+    `receivers`: newer than those of the document. `budget`: this one only (or all that `each` has made of it), with the
+    sources that feed it. `trouble`: what was wrong with getting at the facts.
     """
     facts = document or {}
-    running = not parts.turn_overdue(facts, now) if running is None else running
     view = _view(facts, now, budget)
     if receivers is not None:
         view["receivers"] = receivers
@@ -61,18 +60,25 @@ def judge(
 
 
 def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str, Any]:
-    chosen = [row for row in facts.get("budgets", []) if budget in (None, row["name"])]
+    def wanted(name: str) -> bool:
+        return budget is None or parts.belongs(name, budget)
+
+    chosen = [row for row in facts.get("budgets", []) if wanted(row["name"])]
     feeding = {name for row in chosen for name in row["sources"]}
     sources = [
         parts.source_row(row, now) for row in facts.get("sources", []) if budget is None or row["name"] in feeding
     ]
     silences = [row for row in facts.get("silences", []) if parts.is_quiet(row, now)]
+
+    def quiet(name: str) -> str:
+        return parts.quiet_text(name, silences, facts.get("timezone", "UTC"))
+
     return {
         "sources": sources,
-        "budgets": [parts.budget_row(row, sources, parts.quiet_text(row["name"], silences, now)) for row in chosen],
-        "silences": [row for row in silences if budget is None or parts.covers(row, budget)],
+        "budgets": [parts.budget_row(row, sources, quiet(row["name"])) for row in chosen],
+        "silences": [row for row in silences if budget is None or parts.covers(row, budget) or wanted(row["budget"])],
         "receivers": facts.get("receivers", []),
-        "native": [row for row in facts.get("native", []) if budget in (None, row["budget"])],
+        "native": [row for row in facts.get("native", []) if wanted(row["budget"])],
         "health": [row for row in facts.get("health", []) if not _told_by_its_row(row, facts)],
     }
 

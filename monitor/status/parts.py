@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from alarms.money import for_people, parse_amount
+from alarms.words import day_text
 from monitor.clock import from_text
 from monitor.freshness import Freshness, data_age, judge, past_hard_limit, poll_age
-from monitor.status.words import Problem, State, lasting, one_line, worst
+from monitor.status.words import Problem, State, lasting, local_text, one_line, worst
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ _WAIT = "wait until there is more data, or let the source read further back (`ba
 _SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
 _SEE_LOG = "read the daemon's log: `journalctl -u cloud-budget-monitor`"
 _START = "start the daemon: `systemctl start cloud-budget-monitor` (by hand: `monitor run`)"
+# By whether a daemon runs; None: that cannot be told.
+_OVERDUE = {
+    True: ("the daemon hangs", _SEE_LOG),
+    False: ("the daemon does not run", _START),
+    None: ("the daemon hangs or does not run", "see whether it runs: `systemctl status cloud-budget-monitor`"),
+}
 
 
 def turn_overdue(facts: dict[str, Any], now: datetime) -> bool:
@@ -36,15 +43,15 @@ def turn_overdue(facts: dict[str, Any], now: datetime) -> bool:
     return now - from_text(facts["turn_at"]) > limit
 
 
-def turn_problems(facts: dict[str, Any], now: datetime, *, running: bool) -> Iterator[Problem]:
+def turn_problems(facts: dict[str, Any], now: datetime, *, running: bool | None) -> Iterator[Problem]:
     """A last turn that is missing, too old, or in the future."""
     if facts.get("turn_at") is None:
         yield Problem(State.UNKNOWN, "no turn yet", "run `monitor once` for one turn, `monitor run` for the daemon")
         return
     age = now - from_text(facts["turn_at"])
     if turn_overdue(facts, now):
-        text = "the daemon hangs" if running else "the daemon does not run"
-        yield Problem(State.CRITICAL, f"{text}: last turn {lasting(age)} ago", _SEE_LOG if running else _START)
+        text, do = _OVERDUE[running]
+        yield Problem(State.CRITICAL, f"{text}: last turn {lasting(age)} ago", do)
     elif age < -TURN_LIMIT:
         text = f"the last turn is {lasting(-age)} in the future"
         yield Problem(State.UNKNOWN, text, "set this machine's clock (or ask with a later --as-of)")
@@ -70,6 +77,8 @@ def source_row(source: dict[str, Any], now: datetime) -> dict[str, Any]:
         "late_data_s": source["late_data_s"],
         "stale_data_s": source["stale_data_s"],
         "first_attempt": source["first_attempt"],
+        "last_attempt": source.get("last_attempt"),
+        "empty": source.get("empty", False),
         "calls": source.get("calls", 0),
         "cost_usd": source.get("cost_usd", "0"),
     }
@@ -91,6 +100,9 @@ def source_problems(row: dict[str, Any], now: datetime) -> Iterator[Problem]:
 def _how_old(row: dict[str, Any], now: datetime) -> str:
     word = "is stale" if row["freshness"] is Freshness.STALE else "is late"
     limit = "stale" if row["freshness"] is Freshness.STALE else "late"
+    if row["empty"]:
+        known = "has no data yet" if row["data_as_of"] is None else "has nothing new"
+        return f"{word}: it answers, but {known}, for {lasting(poll_age(row, now))}"
     if row["last_poll"] is None or poll_age(row, now) > timedelta(seconds=row[f"{limit}_poll_s"]):
         return f"{word}: not read for {lasting(poll_age(row, now))}"
     if row["data_as_of"] is None:
@@ -103,19 +115,23 @@ def is_quiet(silence: dict[str, Any], now: datetime) -> bool:
     return silence["until"] is None or from_text(silence["until"]) > now
 
 
+def belongs(name: str, budget: str) -> bool:
+    """Whether a budget is the one that is asked for, or one of those that `each` has made of it."""
+    return budget in (name, name.partition("/")[0])
+
+
 def covers(silence: dict[str, Any], budget: str) -> bool:
     """Whether it is about this budget: by its name, or by that of all that `each` has made."""
-    return silence["budget"] in (budget, budget.partition("/")[0])
+    return belongs(budget, silence["budget"])
 
 
-def quiet_text(budget: str, silences: list[dict[str, Any]], now: datetime) -> str:
-    """` (silenced until 04:00Z)`, ` (acknowledged)`; "" when its alarms are told."""
+def quiet_text(budget: str, silences: list[dict[str, Any]], timezone: str) -> str:
+    """`silenced until 24 Nov 2026 04:00 UTC`, `acknowledged`; "" when its alarms are told."""
     mine = [silence for silence in silences if covers(silence, budget)]
     ends = [from_text(silence["until"]) for silence in mine if silence["until"] is not None]
     if ends:
-        end = max(ends)
-        return f" (silenced until {end:%H:%M}Z)" if end - now < timedelta(days=1) else f" (silenced until {end:%b %d})"
-    return " (acknowledged)" if mine else ""
+        return f"silenced until {local_text(max(ends), timezone)}"
+    return "acknowledged" if mine else ""
 
 
 def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
@@ -136,7 +152,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str
         "counted": counted,
         "views": budget.get("views", {}),
         "alarms": budget["alarms"],
-        "quiet": quiet.strip(" ()"),
+        "quiet": quiet,
     }
     problems = [*budget_problems(row), *missing_data_problems(row)]
     return {**row, "state": worst(problem.state for problem in problems)}
@@ -152,7 +168,7 @@ def budget_problems(row: dict[str, Any]) -> Iterator[Problem]:
         some = [alarm for alarm in firing if (alarm.get("period_start") is not None) == earlier]
         if some:
             loudest = max(some, key=lambda alarm: State(alarm["severity"].upper()).rank)
-            yield Problem(State(loudest["severity"].upper()), _alarm_text(row, loudest), _SEE_SPEND)
+            yield Problem(State(loudest["severity"].upper()), _alarm_text(row, loudest) + _in_brackets(row), _SEE_SPEND)
 
 
 def missing_data_problems(row: dict[str, Any]) -> Iterator[Problem]:
@@ -188,12 +204,15 @@ def percent_used(row: dict[str, Any]) -> int | None:
 
 
 def used_text(row: dict[str, Any]) -> str:
-    """`training is at 85% of 1,000.00 USD`; after the name, if it is silenced, until when."""
-    percent, amount = percent_used(row), money(row["amount"], row["currency"])
-    name = f"{row['name']}{_in_brackets(row)}"
+    """`training is at 85% of 1,000.00 USD`; then, if it is silenced, until when."""
+    return one_line(_used(row) + _in_brackets(row))
+
+
+def _used(row: dict[str, Any]) -> str:
+    percent, amount, name = percent_used(row), money(row["amount"], row["currency"]), row["name"]
     if percent is None:
-        return one_line(f"{name}: not known, of {amount}")
-    return one_line(f"{name} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}")
+        return f"{name}: not known, of {amount}"
+    return f"{name} is at {percent}%{' or more' if row['lower_bound'] else ''} of {amount}"
 
 
 def _in_brackets(row: dict[str, Any]) -> str:
@@ -207,18 +226,21 @@ def money(text: str, currency: str, *, beside: str | None = None) -> str:
 
 
 def _alarm_text(row: dict[str, Any], alarm: dict[str, Any]) -> str:
-    name, amount = f"{row['name']}{_in_brackets(row)}", money(row["amount"], row["currency"])
+    name, amount = row["name"], money(row["amount"], row["currency"])
     of_amount = f"{alarm['at']} of {amount}" if alarm["at"].endswith("%") else alarm["at"]
     percent = percent_used(row)
     if alarm.get("period_start") is not None:
-        return f"{name}: the period from {alarm['period_start'][:10]} is still over {of_amount} ({alarm['on']})"
+        since = day_text(from_text(alarm["period_start"]))
+        return f"{name}: the period from {since} is still over {of_amount} ({alarm['on']})"
     if (text := _estimate_text(row, alarm["on"], amount)) is not None:
         return f"{name}: {text}"
     if alarm["on"] == "burn_rate":
-        return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
+        if alarm.get("rate") is None:  # not known now, or of an older version
+            return f"{name}: burns {alarm['at']} times as fast as the budget lasts, or faster"
+        return f"{name}: burns {rate_text(alarm['rate'])} times as fast as the budget lasts, limit {alarm['at']}"
     if alarm["on"] != "actual" or percent is None:
         return f"{name}: {alarm['on']} over {of_amount}"
-    return used_text(row)
+    return _used(row)
 
 
 def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
@@ -229,8 +251,13 @@ def _estimate_text(row: dict[str, Any], on: str, amount: str) -> str | None:
         return f"{_number(row, 'at_completion')} of {amount} expected at completion"
     if on == "forecast" and row.get("forecast") is not None:
         end = from_text(row["period"]["end"])
-        return f"{_number(row, 'forecast')} of {amount} expected by {end.day} {end:%b}"
+        return f"{_number(row, 'forecast')} of {amount} expected by {day_text(end)}"
     return None
+
+
+def rate_text(text: str) -> str:
+    """Two digits, downwards: what is below a limit does not show as the limit."""
+    return f"{parse_amount(text).quantize(Decimal('0.01'), rounding=ROUND_FLOOR):f}"
 
 
 def _number(row: dict[str, Any], key: str) -> str:

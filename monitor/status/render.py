@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime, timedelta
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from alarms.money import EXACT, for_people, parse_amount
+from alarms.words import day_text
 from monitor.clock import from_text
-from monitor.status.parts import money, percent_used, too_few_days
-from monitor.status.words import State, lasting, one_line
+from monitor.status.parts import money, percent_used, rate_text, too_few_days
+from monitor.status.words import State, lasting, local_text, one_line
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _LONGEST_NAME = 24
 _BAR = 10
 _PROBLEMS_SHOWN = 8
 _GREEN, _YELLOW, _RED, _MAGENTA = 32, 33, 31, 35
+_RUNS = {True: "Daemon running", False: "Daemon not running", None: "Whether a daemon runs is not known here"}
 _COLOURS = {
     **dict.fromkeys(("OK", "FRESH", "IN_SYNC"), _GREEN),
     **dict.fromkeys(("WARNING", "LATE", "PARTIAL", "DRIFTED", "MISSING"), _YELLOW),
@@ -125,7 +127,7 @@ def _outlook(row: dict[str, Any], now: datetime) -> Iterator[str]:
         if row["forecast_low"] is not None and row["forecast_high"] is not None:
             ends = (money(row[key], row["currency"]).rsplit(" ", 1)[0] for key in ("forecast_low", "forecast_high"))
             interval = f" ({' to '.join(ends)})"
-        yield f"expected by {row['period']['end'][:10]}: {expected}{interval}"
+        yield f"expected by {day_text(from_text(row['period']['end']))}: {expected}{interval}"
     elif few := too_few_days(row):
         yield few
     if figures := _foreseen(row):
@@ -134,7 +136,7 @@ def _outlook(row: dict[str, Any], now: datetime) -> Iterator[str]:
         share = Decimal(told["step"] * 1000 // told["of"]).scaleb(-1)
         yield f"run {told['run']}: step {told['step']:,} of {told['of']:,} ({share}%), {_age(told['at'], now)} ago"
     if row["burn_rates"]:
-        rates = (f"{_rate(rate)} over {window}" for window, rate in row["burn_rates"].items())
+        rates = (f"{rate_text(rate)} over {window}" for window, rate in row["burn_rates"].items())
         yield f"burn rate {', '.join(rates)}"
 
 
@@ -146,10 +148,6 @@ def _foreseen(row: dict[str, Any]) -> str:
     return ", ".join(
         f"{what} {money(text, row['currency']).rsplit(' ', 1)[0]}" for what, text in known if text is not None
     )
-
-
-def _rate(text: str) -> str:
-    return f"{parse_amount(text).quantize(Decimal('0.01'), rounding=ROUND_FLOOR):f}"
 
 
 def _bar(percent: int) -> str:
@@ -192,18 +190,18 @@ def _day(period: dict[str, str | None], now: datetime) -> str:
     since = period["start"] or ""
     start = from_text(since)
     if now < start:
-        return f"begins on {since[:10]}"
+        return f"begins on {day_text(start)}"
     if period["end"] is None:
         return f"day {(now - start).days + 1}"
     end = from_text(period["end"])
     if now < end:
         return f"day {(now - start).days + 1} of {max((end - start).days, 1)}"
-    return f"period from {since[:10]}"
+    return f"period from {day_text(start)}"
 
 
 def _alarm(alarm: dict[str, Any], now: datetime) -> str:
     since = "" if alarm["since"] is None else f" for {_age(alarm['since'], now)}"
-    earlier = f", period from {alarm['period_start'][:10]}" if alarm.get("period_start") else ""
+    earlier = f", period from {day_text(from_text(alarm['period_start']))}" if alarm.get("period_start") else ""
     blind = "" if alarm["data"] == "OK" else ", no data now"
     calm = f", clearly below for {_age(alarm['calm_since'], now)}" if alarm.get("calm_since") else ""
     return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{since}{earlier}{blind}{calm}"
@@ -211,6 +209,8 @@ def _alarm(alarm: dict[str, Any], now: datetime) -> str:
 
 def _source(row: dict[str, Any], now: datetime) -> _Row:
     read = "never read" if row["last_poll"] is None else f"read {_age(row['last_poll'], now)} ago"
+    if row["empty"] and row["last_attempt"] is not None:
+        read = f"answered {_age(row['last_attempt'], now)} ago"
     data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
     details = [f"missing: {', '.join(row['missing'])}"] if row["missing"] else []
     details += [row["error"]] if row["error"] else []
@@ -225,8 +225,8 @@ def _receiver(row: dict[str, Any], now: datetime) -> _Row:
 
 
 def _silence(row: dict[str, Any], timezone: str) -> _Row:
-    until = "the level changes" if row["until"] is None else _local(from_text(row["until"]), timezone)
-    details = [f"since {_local(from_text(row['since']), timezone)}, by {row['by']}"]
+    until = "the level changes" if row["until"] is None else local_text(from_text(row["until"]), timezone)
+    details = [f"since {local_text(from_text(row['since']), timezone)}, by {row['by']}"]
     details += [f"why: {row['why']}"] if row["why"] else []
     return _Row(row["kind"].upper(), row["budget"], f"until {until}", details)
 
@@ -242,10 +242,10 @@ def _native(row: dict[str, Any], now: datetime) -> _Row:
 
 def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
     daemon, cost = status["daemon"], status["self_cost"]
-    runs = "running" if daemon["running"] else "not running"
+    runs = _RUNS[daemon["running"]]
     spent = money(cost["usd_this_month"], "USD", beside="0")
     lines = [
-        f"Daemon {runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {_local(now, status['timezone'])}.",
+        f"{runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {local_text(now, status['timezone'])}.",
         f"Watching has cost {spent} this month, in {cost['calls_this_month']} calls.",
     ]
     return [line for text in lines for line in textwrap.wrap(text, _WIDTH)]
@@ -253,17 +253,6 @@ def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
 
 def _age(instant: str, now: datetime) -> str:
     return lasting(max(now - from_text(instant), timedelta(0)))
-
-
-def _local(now: datetime, timezone: str) -> str:
-    if timezone != "UTC":
-        import zoneinfo
-
-        try:
-            return f"{now.astimezone(zoneinfo.ZoneInfo(timezone)):%Y-%m-%d %H:%M %Z}"
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            pass  # this machine has no such zone; UTC is right everywhere
-    return f"{now:%Y-%m-%d %H:%M} UTC"
 
 
 def _painted(state: str, *, colour: bool) -> str:

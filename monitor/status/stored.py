@@ -1,6 +1,6 @@
 """Reads what the daemon stored, without disturbing it: the store if it can be read, else status.json beside it."""
 # pathlib alone would add a sixth to the time that `monitor status` takes.
-# ruff: noqa: PTH113, PTH116, PTH118, PTH123
+# ruff: noqa: PTH113, PTH120, PTH116, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from monitor.clock import to_text
-from monitor.status.place import SYSTEM_STATUS, Place
+from monitor.status.place import SYSTEM_STATUS, Place, what_is_wrong
 from monitor.status.words import Problem, State
 from monitor.store.checksum import checksum
 from monitor.store.ofd import is_held
+from monitor.store.process import is_alive
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -79,22 +80,67 @@ def read(place: Place) -> Stored:
             State.UNKNOWN, text, do if damaged else "run it as the daemon's user, or: --state-dir DIR"
         )
     elif stored.document is None:
-        where = f"nothing is stored in {place.state_dir}" if place.state_dir else "no config and no daemon found here"
-        stored.trouble = Problem(State.UNKNOWN, f"no turn yet: {where}", _NEXT)
+        stored.trouble = _why_nothing(place)
     return stored
 
 
-def lock_is_held(place: Place) -> bool | None:
-    """Whether a process holds the state directory; None when it cannot be told.
+def daemon_runs(place: Place, document: dict[str, Any] | None) -> bool | None:
+    """Whether a daemon runs here; None when this user cannot tell.
 
-    Asked without taking it: a daemon that starts just then must have it.
+    By the lock; where that may not be looked at, by the process that `document` says it is from.
     """
+    held = _lock_is_held(place)
+    if held:
+        return True
+    told = {} if document is None else document
+    if "daemon" not in told:  # from the store, or of an older version
+        return held
+    # Written by a command that ended: then no daemon has written since.
+    alive = False if told["daemon"] is None else is_alive(told["daemon"])
+    return held if alive is None else alive
+
+
+def _why_nothing(place: Place) -> Problem:
+    directory = place.state_dir
+    if directory is None:
+        return Problem(State.UNKNOWN, "no turn yet: no config and no daemon found here", _NEXT)
+    try:
+        os.stat(os.path.join(directory, STORE))
+    except PermissionError:
+        closed = _closed(directory)
+        text = f"the state directory {directory} may not be entered by this user"
+        return Problem(State.UNKNOWN, text, f"chmod o+x {closed}, or run it as {_owner(closed)}")
+    except OSError:
+        pass  # it is not there, or cannot be read: there is nothing to tell
+    if place.config is not None and (wrong := what_is_wrong(place.config)):
+        return Problem(State.UNKNOWN, wrong, "repair it: `monitor check-config` names every problem")
+    return Problem(State.UNKNOWN, f"no turn yet: nothing is stored in {directory}", _NEXT)
+
+
+def _closed(directory: str) -> str:
+    """It, or the directory above it that keeps this user out."""
+    above = os.path.dirname(directory)
+    return directory if above == directory or os.access(above, os.X_OK) else _closed(above)
+
+
+def _owner(directory: str) -> str:
+    """Whose it is, for people."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.stat(directory).st_uid).pw_name
+    except (OSError, KeyError):
+        return "the daemon's user"
+
+
+def _lock_is_held(place: Place) -> bool | None:
+    """Asked without taking it: a daemon that starts just then must have it."""
     if place.state_dir is None:
         return None
     try:
         file = os.open(os.path.join(place.state_dir, LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        return False
+        return None if place.system else False  # under systemd the state is elsewhere
     except OSError:
         return None
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+from alarms.words import instant_text
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ def worst(states: Iterable[State]) -> State:
 def one_line(text: str) -> str:
     """The text without anything that would move a cursor, start a line or turn the writing direction."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def local_text(instant: datetime, timezone: str) -> str:
+    """`23 Nov 2026 14:00 CET`, in the zone of the config; in UTC on a machine that does not know it."""
+    if timezone != "UTC":
+        import zoneinfo
+
+        try:
+            return instant_text(instant, zoneinfo.ZoneInfo(timezone))
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            pass  # UTC is right everywhere
+    return instant_text(instant, UTC)
 
 
 def lasting(span: timedelta) -> str:

@@ -54,6 +54,12 @@ class SourceClock:
     kept_since: datetime | None = None
     kept_until: datetime | None = None
 
+    @property
+    def answers_nothing(self) -> bool:
+        """Whether its last answer, no failure, held no data for us: that is no poll, for it confirms nothing."""
+        answered = self.last_attempt is not None and self.failures == 0
+        return answered and (self.last_poll is None or self.last_poll != self.last_attempt)
+
     def lacks(self, since: datetime, until: datetime) -> bool:
         """Whether this stretch is not among what a backup has brought."""
         if self.kept_since is None or self.kept_until is None:

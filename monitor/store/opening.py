@@ -17,13 +17,19 @@ from monitor.store.rows import CorruptStoreError
 _SYSTEMD_STATE = Path("/var/lib")
 
 
+# Others may pass through it to status.json, which is for everybody. They cannot list it, and all else in it is ours.
+_MODE = 0o711
+
+
 def check_directory(directory: Path) -> None:
-    """Make it if there is none. Raises StoreError for a symlink."""
+    """Make it if there is none; one that is there keeps its mode. Raises StoreError for a symlink."""
     try:
         if directory.is_symlink() and not _made_by_systemd(directory):
             sentence = f"the state directory {directory} is a symlink; name the directory itself"
             raise StoreError(sentence, ExitCode.CONFIG)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            directory.chmod(_MODE)  # whatever the umask is
     except PermissionError as error:
         raise StoreError(f"the state directory {directory} may not be used by {myself()}: {ADVICE}") from error
     except OSError as error:

@@ -114,14 +114,15 @@ def _to_forecast(values: Any) -> Forecast | None:
 def _from_foreseen(foreseen: Foreseen | None) -> list[str | None] | None:
     if foreseen is None:
         return None
-    return [_money(one) for one in (foreseen.planned, foreseen.spent, foreseen.at_completion, foreseen.done)]
+    amounts = (foreseen.planned, foreseen.spent, foreseen.at_completion, foreseen.done)
+    return [*map(_money, amounts), _instant(foreseen.done_at)]
 
 
 def _to_foreseen(values: Any) -> Foreseen | None:
     if values is None:
         return None
-    planned, spent, at_completion, done = values
-    return Foreseen(_amount(planned), _amount(spent), _amount(at_completion), _amount(done))
+    planned, spent, at_completion, done, done_at = values
+    return Foreseen(_amount(planned), _amount(spent), _amount(at_completion), _amount(done), _moment(done_at))
 
 
 def _money(amount: Decimal | None) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from alarms.words import day_text
 from monitor.training.catalog import ARTICLE, Discount, shipped_discounts, shipped_quotes
 from monitor.training.model import PRECISE, Pricing, Quote
 
@@ -177,7 +178,7 @@ def _age(quote: Quote, at: datetime) -> tuple[str, ...]:
         if age > _OLD:
             flags.append(f"{age.days} days old")
     if quote.valid_until is not None and quote.valid_until <= at:
-        flags.append(f"ended {quote.valid_until:%Y-%m-%d}")
+        flags.append(f"ended {day_text(quote.valid_until)}")
     return tuple(flags)
 
 

@@ -230,7 +230,7 @@ def test_the_message_of_a_forecast_says_what_is_expected_when_and_how_sure_that_
     world = World(FORECAST)
     world.see("1204.10")
     message = render(world.messages[0], now=world.now)
-    assert message.subject == ("WARNING training: 1,204.10 of 1,000.00 USD expected by 1 Dec, over forecast 100%")
+    assert message.subject == ("WARNING training: 1,204.10 of 1,000.00 USD expected by 1 Dec 2026, over forecast 100%")
     lines = {line.label: line.value for line in message.lines}
     assert lines["Expected"] == (
         "1,204.10 USD by 1 Dec 2026 00:00 UTC, in 8 of 10 cases between 1,104.10 and 1,354.10; from 42 days of data"

@@ -193,13 +193,19 @@ def test_a_lead_in_money_reads_as_such_and_a_restart_keeps_all_of_it() -> None:
     (message,) = world.messages
     assert from_payload(to_payload(message.facts)) == message.facts
     posted = payload(message, render(message, now=world.now))
-    assert posted["foreseen"] == {"planned": "1000", "spent": "1300", "at_completion": "10300", "done": None}
+    assert posted["foreseen"] == {
+        "planned": "1000",
+        "spent": "1300",
+        "at_completion": "10300",
+        "done": None,
+        "done_at": None,
+    }
     assert posted["period"] == {"start": "2026-12-01T00:00:00Z", "end": None}
 
 
 def test_a_run_that_says_how_far_it_is_needs_no_plan() -> None:
     world = World(COMPLETION)
-    told = Foreseen(None, Decimal(3000), Decimal(12000), Decimal("0.25"))
+    told = Foreseen(None, Decimal(3000), Decimal(12000), Decimal("0.25"), START)
     world.see(reading("3000", None, foreseen=told))
     said = lines(world)
     assert said["At completion"] == "12,000.00 USD: what is spent, for 25.0% of the work"
@@ -207,6 +213,20 @@ def test_a_run_that_says_how_far_it_is_needs_no_plan() -> None:
     (message,) = world.messages
     assert from_payload(to_payload(message.facts)) == message.facts
     assert not evaluate(budget(ahead()), ahead(), reading("3000", None, foreseen=told)).over
+
+
+@pytest.mark.parametrize(
+    ("hours", "known"),
+    [
+        (24, "what is spent, for 25.0% of the work"),
+        (25, "what was spent, for 25.0% of the work, as the run said 1 d 1 h ago and not since"),
+    ],
+)
+def test_what_a_run_said_long_ago_says_how_long(hours: int, known: str) -> None:
+    world = World(COMPLETION)
+    told = Foreseen(None, Decimal(3000), Decimal(12000), Decimal("0.25"), START)
+    world.see(reading("3000", None, foreseen=told), after=hours * HOUR)
+    assert lines(world)["At completion"] == f"12,000.00 USD: {known}"
 
 
 def test_what_is_no_longer_known_is_not_said() -> None:

@@ -212,7 +212,7 @@ def test_times_are_the_readers_and_periods_utc() -> None:
     assert lines(timezone=ZoneInfo("Europe/Berlin"))["Data"].startswith("up to 23 Nov 2026 15:00 CET")
     assert "for November 2026 (UTC), " in lines(timezone=ZoneInfo("Europe/Berlin"))["Budget"]
     day = Period(datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
-    assert "for 30 November 2026 (UTC), " in lines(replace(FACTS, period=day))["Budget"]
+    assert "for 30 Nov 2026 (UTC), " in lines(replace(FACTS, period=day))["Budget"]
     run = Period(NOW - timedelta(hours=2), NOW + timedelta(hours=3))
     expected = "for 23 Nov 2026 16:00 UTC to 23 Nov 2026 21:00 UTC, 3 h left"
     assert expected in lines(replace(FACTS, period=run))["Budget"]

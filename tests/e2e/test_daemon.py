@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -230,7 +231,31 @@ def test_a_heartbeat_that_cannot_be_called_is_said_at_the_start(
 
 def test_files_are_private_but_the_status_is_for_everybody(stage: Stage) -> None:
     stage.once("2026-11-02T06:00:00Z")
-    modes = {path.name: path.stat().st_mode & 0o777 for path in stage.state.iterdir()}
-    assert modes["status.json"] == 0o644
-    assert modes["ledger.db"] == 0o600
+    assert only_the_status_is_for_everybody(stage.state) >= {"ledger.db", "lock", "backups", "status.json"}
+
+
+def test_so_they_are_while_a_daemon_runs(stage: Stage, daemon: Daemons, systemd: Systemd) -> None:
+    process = stage.start()
+    daemon.append(process)
+    until(lambda: any(line.startswith("STATUS=last turn") for line in systemd.said), "a finished turn")
+    assert only_the_status_is_for_everybody(stage.state) >= {"ledger.db-wal", "ledger.db-shm", "control.sock"}
+
+
+def test_a_directory_that_was_closed_stays_closed(stage: Stage) -> None:
+    stage.state.mkdir(mode=0o700)
+    stage.once("2026-11-02T06:00:00Z")
     assert stage.state.stat().st_mode & 0o777 == 0o700
+
+
+def only_the_status_is_for_everybody(state: Path) -> set[str]:
+    """The names in a state directory, whose modes are as they should be."""
+    assert state.stat().st_mode & 0o777 == 0o711
+    found = {}
+    for path in state.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a status.json that is being written
+            found[str(path.relative_to(state))] = (path.is_dir(), path.stat().st_mode & 0o777)
+    public = {name for name in found if name == "status.json" or name.startswith(".status.json.")}
+    assert {found[name] for name in public} == {(False, 0o644)}
+    expected = {True: 0o700, False: 0o600}
+    assert {name: mode for name, (is_dir, mode) in found.items() if mode != expected[is_dir]}.keys() == public
+    return set(found)

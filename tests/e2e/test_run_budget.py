@@ -102,7 +102,7 @@ def test_the_rest_of_a_plan_is_what_must_fit(watched: Stage) -> None:
     assert (plan["fits"], plan["left_in_budget"]) == (True, "18427.04")
     assert (plan["period"]["p90"], plan["period"]["p90_since"]) == ("14983.04", "2026-12-03T00:00:00Z")
     text = " ".join(as_text([answer]).split())
-    assert "Fits: P90 14,983.04 USD for what is to come after 2026-12-03 00:00 UTC of 18,427.04 USD left" in text
+    assert "Fits: P90 14,983.04 USD for what is to come after 3 Dec 2026 00:00 UTC of 18,427.04 USD left" in text
 
 
 def test_a_run_reports_with_and_without_a_daemon(watched: Stage, daemon: list[subprocess.Popen[str]]) -> None:

@@ -83,7 +83,7 @@ def test_a_silence_of_the_running_daemon(stage: Stage, daemon: Daemons) -> None:
     assert stage.slack.messages == []
     nagios = stage.run("status", "--nagios")
     assert nagios.returncode == 2, "the code stays"
-    assert "training (silenced until " in nagios.stdout
+    assert "USD (silenced until " in nagios.stdout
     table = stage.run("status").stdout
     assert "Not told for now" in table
     assert "why: load test" in table
@@ -150,7 +150,7 @@ def test_an_ack_stops_repeats_until_the_level_changes(stage: Stage, daemon: Daem
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("acknowledged: training, actual 80% (warning).")
     assert [row["kind"] for row in status(stage)["silences"]] == ["ack"]
-    assert "training (acknowledged) is at 85%" in stage.run("status", "--nagios").stdout
+    assert "training is at 85% of 1,000.00 USD (acknowledged)" in stage.run("status", "--nagios").stdout
     two_turns(stage)  # what was under way when it was acknowledged has arrived
     before = len(stage.slack.messages)
     two_turns(stage)

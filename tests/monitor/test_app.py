@@ -6,13 +6,14 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from monitor.app import App
 from monitor.clock import FixedClock
 from monitor.config.model import Config, MonitorSection
-from monitor.store import facts
+from monitor.store import facts, process
 from monitor.store.database import Store, open_store
 
 
@@ -45,3 +46,24 @@ def test_what_was_read_first_is_not_written_last(tmp_path: Path, monkeypatch: py
 def note(store: Store, number: int) -> None:
     with store.transaction() as tx:
         facts.write_facts(tx, json.dumps({"number": number}))
+
+
+@pytest.mark.parametrize("ends", ["as a command", "as a daemon"])
+def test_the_status_tells_whether_a_daemon_wrote_it(tmp_path: Path, ends: str) -> None:
+    now = datetime(2026, 11, 10, tzinfo=UTC)
+    section = MonitorSection(tmp_path / "state", timedelta(minutes=5), "UTC", ())
+    config = Config(tmp_path / "config.toml", section, sources=(), receivers=(), budgets=())
+    store = open_store(tmp_path / "state")
+    app = App(config, store, FixedClock(now))
+    app.turn(now)
+    assert daemon_of(tmp_path) is None
+    if ends == "as a daemon":
+        app.start()
+        app.write_status()
+        assert process.is_alive(daemon_of(tmp_path))
+    app.stop(timedelta(seconds=10), wall=now)
+    assert daemon_of(tmp_path) is None
+
+
+def daemon_of(directory: Path) -> Any:
+    return json.loads((directory / "state" / "status.json").read_text())["daemon"]

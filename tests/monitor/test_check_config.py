@@ -59,10 +59,10 @@ def test_a_good_config_is_summed_up(shipped):
         "-> oncall, mail, topic\n"
         "budget    training     1000 USD a month: warning at 500 USD, warning at 80%, critical at 100% "
         "-> oncall, mail\n"
-        "budget    deepseek     20000 USD for a run from 2026-12-01 until 2027-01-24: critical at 100%, "
+        "budget    deepseek     20000 USD for a run from 1 Dec 2026 until 24 Jan 2027: critical at 100%, "
         "warning at 120% of the plan, critical at 100% at completion -> oncall, mail\n"
         "local     rig          4 x A100-80GB, USD\n"
-        "plan      deepseek-ft  3 phases from 2026-12-01 -> deepseek\n"
+        "plan      deepseek-ft  3 phases from 1 Dec 2026 -> deepseek\n"
     )
 
 

@@ -25,6 +25,8 @@ from monitor.cycle import Cycle, TurnReport
 from monitor.errors import BadDataError
 from monitor.model import ApiUse, Batch, Charge, MeterReading, Scope, Series, Window
 from monitor.period import PeriodKind, month_of, months_before
+from monitor.status.judge import judge
+from monitor.status.render import render
 from monitor.store import charges, facts, meters
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
@@ -425,6 +427,38 @@ def test_an_answer_with_nothing_in_it_is_no_read(world: World) -> None:
     world.turn()
     (source,) = world.facts()["sources"]
     assert (source["last_poll"], source["error"]) == (None, "it answered, but has no data for us")
+    assert source["empty"]
+
+
+def test_a_source_that_answers_with_nothing_is_not_said_to_be_unread(world: World) -> None:
+    def said() -> tuple[str, str]:
+        found = judge(world.facts(), world.now, running=True)
+        (line,) = (line for line in render(found, colour=False).split("\n") if " aws  " in line)
+        return next((p["text"] for p in found["problems"] if "source" in p["text"]), ""), " ".join(line.split())
+
+    (aws,) = world.sources
+    world.turn()
+    world.turn()
+    assert said() == (
+        "source aws is late: it answers, but has no data yet, for 60 min",
+        "LATE aws answered 0 s ago, no data",
+    )
+    for _ in range(48):
+        world.turn()
+    assert world.facts()["health"][0]["detail"].startswith("It answers, but has had no data for 2 d 1 h. Every figure")
+    aws.error = TemporaryError("503")
+    world.turn()
+    assert said() == ("source aws is stale: not read for 50 h", "STALE aws never read, no data")
+    aws.error, aws.month_to_date = None, "1"
+    world.turn()
+    assert said() == ("", "FRESH aws read 0 s ago, data 0 s old")
+    aws.month_to_date = None
+    for _ in range(4):
+        world.turn()
+    assert said() == (
+        "source aws is late: it answers, but has nothing new, for 4 h",
+        "LATE aws answered 0 s ago, data 4 h old",
+    )
 
 
 def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -> None:

@@ -263,6 +263,10 @@ def test_a_burn_rate_is_over_windows_that_end_where_data_does(store: Store) -> N
     rates = world.turn(day("2026-11-11") + 6 * HOUR)["burn_rates"]
     assert rates == {"6h": "2.88", "24h": "2.88"}
     assert world.messages() == [(Kind.FIRING, "2.0", Reason.CROSSED)]
+    assert problems(world, day("2026-11-11") + 6 * HOUR) == [
+        "training: burns 2.88 times as fast as the budget lasts, limit 2.0"
+    ]
+    assert world.turn(day("2026-11-10") + 36 * HOUR)["alarms"][0]["rate"] == "2.88"
 
 
 def test_a_window_that_reaches_back_before_the_first_data_has_no_rate(store: Store) -> None:

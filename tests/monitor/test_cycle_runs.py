@@ -103,7 +103,7 @@ def test_before_its_plan_a_run_counts_nothing_and_nothing_fires(store: Store) ->
     budget = world.turn(day("2026-11-30") + 23 * HOUR)
     assert figures(budget) == ("0", "0", "2400")
     assert (budget["alarms"], world.messages()) == ([], [])
-    assert "begins on 2026-12-01" in world.status(day("2026-11-30") + 23 * HOUR)
+    assert "begins on 1 Dec 2026" in world.status(day("2026-11-30") + 23 * HOUR)
 
 
 def test_spend_that_runs_ahead_of_the_plan_is_told_once_and_ends_once(store: Store) -> None:

@@ -205,26 +205,27 @@ NOW = START + 40 * HOUR
 
 
 @pytest.mark.parametrize(
-    ("told", "at_completion", "done"),
+    ("told", "at_completion", "done", "said_at"),
     [
-        ((), None, None),
-        (((40, 20),), "2000", "0.2"),
-        (((30, 20),), "1500", "0.2"),  # 300 were spent when it was there
-        (((30, 10), (50, 30)), "2000", "0.2"),  # where data ends it was half way between them
-        (((50, 30),), None, None),  # what it said is younger than all that was billed
-        (((40, 4),), None, None),  # too early to tell
-        (((40, 5),), "8000", "0.05"),
-        (((20, 100),), "400", "1"),  # it is through: what it has cost is what it costs
-        (((10, 50), (40, 20)), "2000", "0.2"),  # back to an earlier checkpoint
+        ((), None, None, None),
+        (((40, 20),), "2000", "0.2", 40),
+        (((30, 20),), "1500", "0.2", 30),  # 300 were spent when it was there
+        (((30, 10), (50, 30)), "2000", "0.2", None),  # where data ends it was half way between them
+        (((50, 30),), None, None, None),  # what it said is younger than all that was billed
+        (((40, 4),), None, None, None),  # too early to tell
+        (((40, 5),), "8000", "0.05", 40),
+        (((20, 100),), "400", "1", None),  # it is through: what it has cost is what it costs
+        (((10, 50), (40, 20)), "2000", "0.2", 40),  # back to an earlier checkpoint
     ],
 )
 def test_a_run_that_says_how_far_it_is(
-    told: tuple[tuple[int, int], ...], at_completion: str | None, done: str | None
+    told: tuple[tuple[int, int], ...], at_completion: str | None, done: str | None, said_at: int | None
 ) -> None:
     found = foreseen([], "400", NOW, told=said(*told), scope=X, per_hour="10")
     expected = None if at_completion is None else Decimal(at_completion)
     share = None if done is None else Decimal(done)
-    assert found == (Foreseen(None, Decimal(400), expected, share) if told else None)
+    when = None if said_at is None else START + said_at * HOUR
+    assert found == (Foreseen(None, Decimal(400), expected, share, when) if told else None)
 
 
 def test_what_a_run_says_goes_before_its_plan_as_long_as_it_says_something() -> None:
@@ -232,7 +233,7 @@ def test_what_a_run_says_goes_before_its_plan_as_long_as_it_says_something() -> 
     by_plan = Foreseen(Decimal(400), Decimal(500), Decimal(1100))
     assert foreseen(ours, "500", NOW, scope=X) == by_plan
     by_run = foreseen(ours, "500", NOW, told=said((40, 25)), scope=X)
-    assert by_run == Foreseen(Decimal(400), Decimal(500), Decimal(2000), Decimal("0.25"))
+    assert by_run == Foreseen(Decimal(400), Decimal(500), Decimal(2000), Decimal("0.25"), NOW)
     later = START + 300 * HOUR
     silent = foreseen(ours, "500", later, told=said((40, 25)), scope=X, per_hour="10")
     assert silent == Foreseen(Decimal(1000), Decimal(500), Decimal(500))
@@ -242,7 +243,7 @@ def test_what_a_run_says_goes_before_its_plan_as_long_as_it_says_something() -> 
 
 def test_what_was_spent_for_nothing_is_still_spent() -> None:
     found = foreseen([], "900", NOW, told=said((10, 50), (39, 50)), scope=X, per_hour="10")
-    assert found == Foreseen(None, Decimal(900), Decimal(900), Decimal("0.5"))
+    assert found == Foreseen(None, Decimal(900), Decimal(900), Decimal("0.5"), START + 39 * HOUR)
 
 
 def test_which_runs_may_report() -> None:

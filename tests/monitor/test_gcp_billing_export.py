@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -577,6 +578,6 @@ def test_whose_bill_it_is(more: dict[str, Any], bill: str) -> None:
 def test_probe_says_what_there_is_and_costs_nothing(stage: Stage) -> None:
     stage.load(*LINES)
     said = stage.source(billing_endpoint=stage.cloud.url).probe()
-    assert said.startswith("the export of 0123AB-4567CD-89EF01 in US, last changed 20")
+    assert re.match(r"the export of 0123AB-4567CD-89EF01 in US, last changed \d+ \w{3} 20\d\d \d\d:\d\d UTC; ", said)
     assert "a read costs 0.0001 USD (0.01 GB); its billing account is open" in said
     assert all(call.body.get("configuration", {}).get("dryRun", True) for call in stage.cloud.calls)

@@ -113,7 +113,7 @@ def test_a_date_to_come_is_today() -> None:
 def test_one_that_has_ended_counts_until_there_is_a_better_one_and_says_so() -> None:
     ended = replace(NEW, valid_until=datetime(2026, 11, 20, tzinfo=UTC))
     ((chosen),) = book(ended).choose("current", NOW)
-    assert chosen.flags == ("ended 2026-11-20",)
+    assert chosen.flags == ("ended 20 Nov 2026",)
     assert book(ended, OLD).choose("current", NOW)[0].quote == OLD
 
 

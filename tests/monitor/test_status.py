@@ -237,9 +237,13 @@ def test_whether_the_daemon_runs_only_informs(running: bool) -> None:
     assert (result["state"], result["daemon"]) == ("OK", {"running": running, "last_turn": ago(MINUTE)})
 
 
-@pytest.mark.parametrize(("age", "running"), [(MINUTE, True), (H, False)])
-def test_what_cannot_be_told_of_the_daemon_is_guessed_from_the_last_turn(age: timedelta, running: bool) -> None:
-    assert status(facts(turn_at=ago(age)), running=None)["daemon"]["running"] is running
+@pytest.mark.parametrize(("age", "state"), [(MINUTE, "OK"), (H, "CRITICAL")])
+def test_what_cannot_be_told_of_the_daemon_is_not_guessed(age: timedelta, state: str) -> None:
+    result = status(facts(turn_at=ago(age)), running=None)
+    assert (result["daemon"]["running"], result["state"]) == (None, state)
+    screen = render(result, colour=False)
+    assert "Whether a daemon runs is not known here, last turn" in screen
+    assert ("the daemon hangs or does not run: last turn 60 min ago" in screen) is (state == "CRITICAL")
 
 
 def test_newer_receivers_than_those_of_the_document_count() -> None:
@@ -284,6 +288,20 @@ def test_one_budget_alone_with_its_sources() -> None:
     result = status(document, budget="training")
     assert (result["state"], len(result["budgets"]), [row["name"] for row in result["sources"]]) == ("OK", 1, ["aws"])
     assert status(document, budget="other")["exit_code"] == 2
+
+
+def test_all_that_each_has_made_of_a_budget() -> None:
+    made = [budget(name="per/1"), budget(FIRING_CRITICAL, name="per/2", sources=["gcp"]), budget(name="person")]
+    silenced = [{"budget": name, "kind": "silence", "since": ago(H), "until": None} for name in ("per/1", "person")]
+    twins = [{**twin("IN_SYNC"), "budget": name} for name in ("per/2", "person")]
+    document = facts(budgets=made, sources=[source(), source("gcp")], native=twins, silences=silenced)
+    result = status(document, budget="per")
+    assert [row["name"] for row in result["budgets"]] == ["per/1", "per/2"]
+    assert [row["budget"] for row in (*result["silences"], *result["native"])] == ["per/1", "per/2"]
+    assert result["exit_code"] == 2
+    assert nagios(result).startswith("BUDGET CRITICAL - per/2 is at 85%")
+    assert "'per/1_usd'=" in nagios(result)
+    assert "person" not in nagios(result)
 
 
 def test_the_daemon_and_receivers_count_for_every_budget() -> None:
@@ -500,8 +518,8 @@ def test_colour_only_when_asked_for() -> None:
 
 
 def test_the_zone_of_the_config_is_for_the_eyes_only() -> None:
-    assert "2026-11-23 19:00 CET" in render(status(facts(timezone="Europe/Berlin")), colour=False)
-    assert "2026-11-23 18:00 UTC" in render(status(facts(timezone="Nowhere/Atall")), colour=False)
+    assert "23 Nov 2026 19:00 CET" in render(status(facts(timezone="Europe/Berlin")), colour=False)
+    assert "23 Nov 2026 18:00 UTC" in render(status(facts(timezone="Nowhere/Atall")), colour=False)
 
 
 # words
@@ -552,9 +570,9 @@ def test_what_is_expected_is_shown_with_its_interval_and_the_pace() -> None:
     result = status(document)
     (one,) = json.loads(json.dumps(result))["budgets"]
     assert {key: one[key] for key in OUTLOOK} == OUTLOOK
-    assert result["summary"] == "training: 1,204.10 of 1,000.00 USD expected by 1 Dec"
+    assert result["summary"] == "training: 1,204.10 of 1,000.00 USD expected by 1 Dec 2026"
     text = render(result, colour=False)
-    assert "expected by 2026-12-01: 1,204.10 (950.00 to 1,400.56)" in text
+    assert "expected by 1 Dec 2026: 1,204.10 (950.00 to 1,400.56)" in text
     assert "burn rate 2.31 over 6h, 2.10 over 24h" in text
 
 
@@ -585,7 +603,7 @@ def test_an_alarm_that_is_calm_but_not_over_says_since_when() -> None:
 def test_a_period_that_has_not_begun_says_when_it_does() -> None:
     period = {"start": "2026-12-01T00:00:00Z", "end": "2026-12-15T00:00:00Z"}
     text = render(status(facts(budgets=[budget(period=period, spend="0", billed="0")])), colour=False)
-    assert "begins on 2026-12-01" in text
+    assert "begins on 1 Dec 2026" in text
 
 
 def quiet(name: str = "training", *, until: timedelta | None = 4 * H, why: str = "") -> Any:
@@ -608,10 +626,13 @@ def test_silence_and_ack_change_no_state_and_no_code(
 @pytest.mark.parametrize(
     ("silences", "text"),
     [
-        ([quiet()], "BUDGET CRITICAL - training (silenced until 22:00Z) is at 85% of 1,000.00 USD"),
-        ([quiet(until=72 * H)], "BUDGET CRITICAL - training (silenced until Nov 26) is at 85% of 1,000.00 USD"),
-        ([quiet(), quiet(until=8 * H)], "BUDGET CRITICAL - training (silenced until 02:00Z) is at 85% of 1,000.00 USD"),
-        ([quiet(until=None)], "BUDGET CRITICAL - training (acknowledged) is at 85% of 1,000.00 USD"),
+        ([quiet()], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD (silenced until 23 Nov ..."),
+        ([quiet(until=72 * H)], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD (silenced until 26 Nov ..."),
+        (
+            [quiet(), quiet(until=8 * H)],
+            "BUDGET CRITICAL - training is at 85% of 1,000.00 USD (silenced until 24 Nov ...",
+        ),
+        ([quiet(until=None)], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD (acknowledged)"),
         ([quiet(until=-SECOND)], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD"),
         ([quiet("train")], "BUDGET CRITICAL - training is at 85% of 1,000.00 USD"),
     ],
@@ -625,8 +646,8 @@ def test_the_table_shows_who_wants_quiet_until_when_and_why() -> None:
     document = facts(budgets=[budget(FIRING_WARNING)], silences=[quiet(why="load test"), quiet("other", until=None)])
     text = render(status(document), colour=False)
     assert "Not told for now\n" in text
-    assert "  SILENCE   training  until 2026-11-23 22:00 UTC\n" in text
-    assert "            since 2026-11-23 17:00 UTC, by alice (root)\n            why: load test\n" in text
+    assert "  SILENCE   training  until 23 Nov 2026 22:00 UTC\n" in text
+    assert "            since 23 Nov 2026 17:00 UTC, by alice (root)\n            why: load test\n" in text
     assert "  ACK       other     until the level changes\n" in text
 
 
@@ -637,4 +658,7 @@ def test_json_lists_silences_and_those_of_one_budget() -> None:
     assert status(document)["silences"] == [one, base, other]
     assert status(document, budget="a/1")["silences"] == [one, base]
     assert status(document, budget="b")["silences"] == [other]
-    assert [row["quiet"] for row in status(document)["budgets"]] == ["silenced until 22:00Z", "acknowledged"]
+    assert [row["quiet"] for row in status(document)["budgets"]] == [
+        "silenced until 23 Nov 2026 22:00 UTC",
+        "acknowledged",
+    ]

@@ -21,7 +21,7 @@ import pytest
 from monitor import status_command
 from monitor.clock import to_text
 from monitor.status import place, stored
-from monitor.store import ofd
+from monitor.store import ofd, process
 from monitor.store.checksum import checksum
 from monitor.store.schema import MIGRATIONS
 
@@ -313,6 +313,14 @@ def test_an_unknown_budget_names_the_nearest(state: Path) -> None:
     assert (status["exit_code"], status["summary"]) == (3, "no budget is called 'trainin', did you mean 'training'?")
 
 
+def test_the_name_of_all_that_each_has_made(tmp_path: Path) -> None:
+    made = [{**facts()["budgets"][0], "name": f"per/{account}"} for account in (1, 2)]
+    write_store(tmp_path / "state", facts(budgets=made))
+    status = told("--state-dir", tmp_path / "state", "--budget", "per")
+    assert (status["exit_code"], len(status["budgets"])) == (0, 2)
+    assert told("--state-dir", tmp_path / "state", "--budget", "pe")["exit_code"] == 3
+
+
 def test_options_before_the_command(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_command.main(["--state-dir", str(state), AS_OF, "status", "--nagios"]) == 0
     assert capsys.readouterr().out.startswith("BUDGET OK - 1 budget within limits; training is at 85%")
@@ -394,6 +402,19 @@ def test_a_config_that_is_none(tmp_path: Path, make: str) -> None:
         os.mkfifo(path)
     done = run("--config", path)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("this is not = [toml", "is not valid TOML, so where the state is cannot be told; see: monitor check-config"),
+        ("#" * (1 << 20) + "\n", "is larger than 1 MiB, which no config is; check that this is the right file"),
+    ],
+)
+def test_a_broken_config_is_what_is_wrong_and_not_that_nothing_is_stored(tmp_path: Path, text: str, why: str) -> None:
+    config = write_config(tmp_path, text)
+    status = told("--config", config)
+    assert (status["exit_code"], status["summary"]) == (3, f"{config} {why}")
 
 
 # a store that cannot be read
@@ -552,6 +573,58 @@ def test_an_unprivileged_user_reads_status_json(public: Path) -> None:
     assert "cannot be read" in told("--state-dir", public, code=AS_NOBODY)["summary"]
     (public / "status.json").write_text(json.dumps(facts(firing="critical")))
     assert told("--state-dir", public, code=AS_NOBODY)["exit_code"] == 2
+
+
+@needs_root
+@pytest.mark.parametrize("closed", ["state", "."])
+def test_a_directory_that_may_not_be_entered_is_what_is_wrong(public: Path, closed: str) -> None:
+    write_store(public / "state", facts())
+    (public / "state" / "status.json").write_text(json.dumps(facts()))
+    (public / closed).chmod(0o700)
+    status = told("--state-dir", public / "state", code=AS_NOBODY)
+    assert status["exit_code"] == 3
+    assert status["summary"] == f"the state directory {public / 'state'} may not be entered by this user"
+    assert status["problems"][0]["do"] == f"chmod o+x {public / closed}, or run it as root"
+    (public / closed).chmod(0o711)
+    assert told("--state-dir", public / "state", code=AS_NOBODY)["exit_code"] == 0
+
+
+# What a reader who may not look at the lock believes of the process that status.json names.
+WRITERS: dict[str, tuple[Any, bool | None]] = {
+    "of a daemon that runs": ({}, True),
+    "of a command, or of a daemon that has ended": (None, False),
+    "of a process that is gone": ({"pid": 2**22 + 1}, False),
+    "of another process of that number": ({"started": 1}, False),
+    "of another container": ({"pid_namespace": "pid:[1]"}, None),
+    "of something else": ({"pid": "many"}, None),
+}
+
+
+@needs_root
+@pytest.mark.parametrize("writer", WRITERS)
+def test_who_may_not_see_the_lock_claims_no_more_than_is_known(public: Path, writer: str) -> None:
+    changes, running = WRITERS[writer]
+    write_store(public, facts()).chmod(0o600)
+    (public / "lock").touch(0o600)
+    ours = process.this_process()
+    assert ours is not None
+    written = facts(daemon=None if changes is None else {**ours, **changes})
+    (public / "status.json").write_text(json.dumps(written))
+    assert told("--state-dir", public, code=AS_NOBODY)["daemon"]["running"] is running
+    old = {key: value for key, value in written.items() if key != "daemon"}
+    (public / "status.json").write_text(json.dumps(old))
+    assert told("--state-dir", public, code=AS_NOBODY)["daemon"]["running"] is None
+
+
+def test_a_process_that_has_ended_but_is_not_waited_for_runs_no_more() -> None:
+    import_it = "import json; from monitor.store.process import this_process; print(json.dumps(this_process()))"
+    command = [sys.executable, "-c", import_it]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        told_of = json.loads(child.stdout.read())
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert told_of["pid"] == child.pid
+        assert process.is_alive(told_of) is False
 
 
 @needs_root

@@ -91,8 +91,9 @@ def test_every_table_is_strict(tmp_path: Path) -> None:
     assert [name for (name,) in loose if not name.startswith("sqlite_")] == []
 
 
-def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_nobody_else_may_read_the_store_but_all_may_pass_to_the_status(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         directory = tmp_path / "state"
         with open_store(directory) as store:
@@ -101,7 +102,7 @@ def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
             modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in directory.iterdir()}
     finally:
         os.umask(before)
-    assert stat.S_IMODE(directory.lstat().st_mode) == 0o700
+    assert stat.S_IMODE(directory.lstat().st_mode) == 0o711
     assert set(modes.values()) == {0o600}
     assert {"ledger.db", "ledger.db-wal", "lock"} <= modes.keys()
 
