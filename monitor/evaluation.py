@@ -18,6 +18,7 @@ from monitor import facts_document, judged_periods
 from monitor.config.model import Config
 from monitor.foresight import Foresight
 from monitor.model import Series
+from monitor.never_seen import NeverSeen
 from monitor.outlook import Outlook
 from monitor.period import Run, period_of
 from monitor.ports import bill_of
@@ -48,6 +49,7 @@ class Evaluator:
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
         self._series: Mapping[int, Series] | None = None
         self._watched: Sequence[WatchedBudget] = ()
+        self._never_seen = NeverSeen(())
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
         self.restated = self._outlook.restated
@@ -114,7 +116,7 @@ class Evaluator:
         if series is not self._series:
             known = series.values()
             self._watched = spread(self._config.budgets, known, self._currencies, self._hears, self._bills)
-            self._series = series
+            self._series, self._never_seen = series, NeverSeen(known)
         return self._watched
 
     def _budget(self, scene: Scene, watched: WatchedBudget) -> tuple[Step, Json]:
@@ -140,7 +142,8 @@ class Evaluator:
         else:
             alarms = list(alarm_states.load(scene.tx, name, since).values())
         told = self._foresight.newest(watched.config, scene.progress)
-        return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told)
+        unseen = [] if present.spend is not None else [*self._never_seen.of(watched.scope, watched.sources)]
+        return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told, unseen)
 
     def _current(self, scene: Scene, watched: WatchedBudget) -> Period:
         calendar = watched.config.period

@@ -64,10 +64,12 @@ def budget_facts(
     found: Figures,
     alarms: Sequence[Alarm],
     told: Progress | None = None,
+    unseen: Sequence[str] = (),
 ) -> dict[str, Any]:
     """One entry of `budgets`: the reading of its current period, its alarms, and open ones of periods that are over.
 
-    `found`: what the reading was made of. `told`: what its run said last.
+    `found`: what the reading was made of. `told`: what its run said last. `unseen`: what is to be said of names in its
+    scope that no charge ever had.
     """
     return {
         "name": reading.budget,
@@ -86,6 +88,7 @@ def budget_facts(
         "progress": None if told is None else _progress(told),
         "data_as_of": _text(reading.as_of),
         "lower_bound": reading.lower_bound,
+        "unseen": list(unseen),
         "sources": list(watched.sources),
         "counted": list(found.counted),
         "views": {name: _money(amount) for name, amount in found.views.items()},

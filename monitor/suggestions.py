@@ -21,6 +21,11 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     return f'no {what} is named "{shown(name)}"{_suggestion(name, tuple(known), f"{what}s")}'
 
 
+def never_charged(what: str, name: str, known: Iterable[str]) -> str:
+    """What to say of a name in a scope that no charge ever had."""
+    return f'no charge of {what} "{shown(name)}" was ever seen{_suggestion(name, tuple(known), f"{what}s")}'
+
+
 @lru_cache(maxsize=1024)
 def _suggestion(name: str, known: tuple[str, ...], what: str) -> str:
     from difflib import get_close_matches  # slow to import, and seldom needed

@@ -136,3 +136,24 @@ def test_once_for_people_reads_like_a_note(stage: Stage) -> None:
     assert "source aws: 1 charges" in done.stdout
     assert "training: actual 80% (warning) OK -> FIRING: already over" in done.stdout
     assert "to oncall: SENT" in done.stdout
+
+
+def test_a_misspelt_service_is_said_with_the_nearest_that_was_billed(stage: Stage) -> None:
+    more = """
+[[budgets]]
+name = "misspelt"
+amount = "10"
+currency = "USD"
+scope = { service = "AmazonEC3" }
+receivers = ["oncall"]
+"""
+    stage.write_config(by='by = ["service"]', more=more)
+    publish(stage, {"2026-11-02": "5"})
+    publish(stage, {"2026-11-02": "5"}, service="AmazonEC2")
+    stage.once("2026-11-02T06:00:00Z")
+    rows = {row["name"]: row for row in json.loads(stage.run("status", "--json").stdout)["budgets"]}
+    sentence = 'no charge of service "AmazonEC3" was ever seen; did you mean "AmazonEC2"?'
+    assert (rows["misspelt"]["spend"], rows["misspelt"]["unseen"]) == (None, [sentence])
+    text = " ".join(stage.run("status", "--as-of", "2026-11-02T06:00:01Z").stdout.split())
+    assert 'misspelt: its spend is not known: no charge of service "AmazonEC3" was ever seen; did you mean' in text
+    assert "Next: mend the budget's `scope`" in text
