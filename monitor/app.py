@@ -11,22 +11,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from alarms import registry as receivers_registry
 from alarms.dispatch import Dispatcher
-from alarms.errors import OutsideError
 from alarms.faults import Fault
 from alarms.model import DeliveryState, Severity
 from alarms.ports import Notifier
 from monitor import control, heartbeat, orders
-from monitor import registry as sources_registry
 from monitor.appointments import Appointments
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.cycle import Cycle, TurnReport
 from monitor.disk import Disk
-from monitor.errors import ConfigError, Problem, StoreError
+from monitor.errors import StoreError
 from monitor.facts_document import published, receiver_facts
 from monitor.native_watch import NativeWatch
 from monitor.ports import BillingSource
@@ -34,6 +30,7 @@ from monitor.receiver_faults import dead_receivers
 from monitor.store import endings, facts, future, process, receivers
 from monitor.store.database import Store
 from monitor.store.outbox import StoredOutbox
+from monitor.wiring import outside
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +59,8 @@ class App:
         self._control: control.Server | None = None
         # What is wrong with the monitor beside what it sees itself, as of the last turn.
         self._noted: tuple[Fault, ...] = ()
-        self._wire_with(config, build_sources(config), build_notifiers(config, clock))
+        self._wire_with(config, *outside(config, clock))
+        self._settle()
 
     def turn(
         self, now: datetime, faults: Sequence[Fault] = (), *, everything: bool = False, read: bool = True
@@ -158,6 +156,7 @@ class App:
         except StoreError as error:  # a full disk is no reason not to watch
             log.error("That it starts could not be noted. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
         self._dispatcher.start()
+        self.write_status()
         return unclean
 
     def time_was_set(self) -> None:
@@ -216,14 +215,22 @@ class App:
             log.warning("That it stops in order could not be noted. error=%s", error)
 
     def replace(self, config: Config) -> None:
-        """Go on with another config. Raises ConfigError, and then nothing has changed."""
-        sources, notifiers = build_sources(config), build_notifiers(config, self._clock)
+        """Go on with another config, at once: a turn that waits for sources ends.
+
+        Raises ConfigError, and then nothing has changed. Raises StoreError where it is in force, but what is owed to
+        receivers that are gone could not be told so: the next start or reload tries again.
+        """
+        made = outside(config, self._clock)
+        self._cycle.stop()
         with self._one_at_a_time:
             self._dispatcher.stop(timedelta(seconds=30))
-            self._outbox.recover()
             self._natives.stop()
-            self._wire_with(config, sources, notifiers)
-            self._dispatcher.start()
+            self._wire_with(config, *made)
+            try:
+                self._outbox.recover()
+                self._settle()
+            finally:
+                self._dispatcher.start()
 
     def note_broken_config(self, problem: str | None) -> None:
         """Remember why the config could not be reloaded; the next turn tells people."""
@@ -237,10 +244,13 @@ class App:
         if address is not None and not report.unread and not nobody:
             heartbeat.ping(address)
 
+    def _settle(self) -> None:
+        """Bring what is owed in line with the receivers that there are now."""
+        self._store.persist(partial(self._outbox.retire, [each.name for each in self.config.receivers]))
+        self._store.persist(partial(self._outbox.revive, self._clock.now()))
+
     def _wire_with(self, config: Config, sources: Sequence[BillingSource], notifiers: dict[str, Notifier]) -> None:
         self.config = config
-        self._store.persist(partial(self._outbox.retire, notifiers))
-        self._store.persist(partial(self._outbox.revive, self._clock.now()))
         self._dispatcher = Dispatcher(
             self._outbox,
             notifiers,
@@ -263,34 +273,3 @@ class App:
             title = "The new config is broken, the old one stays"
             faults.append(Fault("config", "broken", Severity.CRITICAL, title, self._broken_config))
         return faults
-
-
-def build_sources(config: Config) -> list[BillingSource]:
-    """Every configured source; one that cannot start is a failed start, not a skipped cloud. Raises ConfigError."""
-    built: list[BillingSource] = []
-    problems: list[Problem] = []
-    for settings in config.sources:
-        try:
-            built.append(sources_registry.create(settings))
-        except OutsideError as error:
-            problems.append(Problem(str(config.path), None, f"source {settings.name}", str(error)))
-    if problems:
-        raise ConfigError(problems)
-    return built
-
-
-def build_notifiers(config: Config, clock: Clock) -> dict[str, Notifier]:
-    """Every configured receiver by name, its secrets resolved; the heartbeat's is tried. Raises ConfigError."""
-    built: dict[str, Notifier] = {}
-    problems: list[Problem] = []
-    timezone = ZoneInfo(config.monitor.timezone)
-    for settings in config.receivers:
-        try:
-            built[settings.name] = receivers_registry.create(settings, now=clock.now, timezone=timezone)
-        except OutsideError as error:
-            problems.append(Problem(str(config.path), None, f"receiver {settings.name}", str(error)))
-    if (problem := heartbeat.problem_of(config.monitor.heartbeat_url)) is not None:
-        problems.append(Problem(str(config.path), None, "monitor.heartbeat_url", problem))
-    if problems:
-        raise ConfigError(problems)
-    return built

@@ -9,6 +9,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -76,6 +77,8 @@ class Collector:
         self._numbers = itertools.count()
         self._stopped = threading.Event()
         self._results: queue.SimpleQueue[Fetched | None] = queue.SimpleQueue()
+        self._arrived: deque[Fetched] = deque()
+        self._handed_out: Fetched | None = None
 
     @property
     def awaited(self) -> set[str]:
@@ -117,6 +120,7 @@ class Collector:
 
     def _gather(self, over_at: float) -> Iterator[Fetched | None]:
         impatient_at = time.monotonic() + self._patience_s
+        yield from self._hand_out()
         while not self._stopped.is_set() and (awaited := self.awaited):
             name = min(awaited, key=lambda one: self._flights[one].heard_at)
             give_up_at = self._flights[name].heard_at + self._silence_limit_s
@@ -133,20 +137,29 @@ class Collector:
                     self._flights[name].given_up = True
                     yield Fetched(name, error=UnreachableError(f"gave no answer within {self._silence_limit_s:.0f} s"))
                 continue
-            arrived = self._arrived(first)
-            for place, fetched in enumerate(arrived, start=1):
-                yield replace(fetched, followed=place < len(arrived))
-                self._settle(fetched)
-                if self._stopped.is_set():
-                    return
+            self._take(first)
+            yield from self._hand_out()
 
-    def _arrived(self, first: Fetched | None) -> list[Fetched]:
+    def _take(self, first: Fetched | None) -> None:
         """It and a few more that are there already, without those that were given up on."""
         found = [first]
         with contextlib.suppress(queue.Empty):
             while len(found) < _AT_ONCE:
                 found.append(self._results.get_nowait())
-        return [fetched for fetched in found if fetched is not None and self._is_awaited(fetched)]
+        self._arrived += [fetched for fetched in found if fetched is not None and self._is_awaited(fetched)]
+
+    def _hand_out(self) -> Iterator[Fetched]:
+        """What has arrived. What a failed turn had not dealt with comes again; not a third time: it may be why."""
+        while self._arrived and not self._stopped.is_set():
+            fetched = self._arrived[0]
+            if fetched is self._handed_out:
+                self._arrived.popleft()
+            self._handed_out = fetched
+            others = [one for one in self._arrived if one is not fetched]
+            yield replace(fetched, followed=bool(others))
+            self._arrived = deque(others)
+            self._handed_out = None
+            self._settle(fetched)
 
     def _is_awaited(self, fetched: Fetched) -> bool:
         """Whether it is not from a call that was given up on."""

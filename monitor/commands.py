@@ -130,7 +130,7 @@ def notify(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from monitor import logs
-    from monitor.app import build_notifiers
+    from monitor.wiring import build_notifiers
 
     config = _config(options)
     logs.set_up(logging.ERROR, config)
@@ -167,18 +167,13 @@ def tell(options: argparse.Namespace) -> int:
 
 def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: dict[str, Any]) -> str:
     from monitor import control, orders
-    from monitor.facts_document import published
-    from monitor.store import facts
 
     with orders.open_existing(state_dir) as store:
         config = _config(options)
         order = orders.Order(options.command, arguments, control.person(), SystemClock().now())
         said = orders.obey(store, config, order)
-        with store.read() as connection:
-            document = facts.read_facts(connection)
         try:
-            if document is not None:
-                facts.publish(state_dir, published(document))
+            orders.show(store)
         except StoreError as error:  # it is done and stored; the next turn writes that file again
             remark(str(error))
     return said

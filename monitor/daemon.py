@@ -114,6 +114,9 @@ class Daemon:
         systemd.notify(RELOADING="1")
         try:
             self._app.replace(self._load())
+        except StoreError as error:
+            log.error("The config was reloaded; what is owed by the old one could not be seen to. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
+            self._app.note_broken_config(None)
         except (UserError, OutsideError) as error:
             log.critical("The new config is broken, the old one stays. error=%s", error)
             self._app.note_broken_config(str(error))

@@ -85,7 +85,6 @@ def _standing_row(account: Account, standing: Standing) -> dict[str, Any]:
 def _note(options: argparse.Namespace, config: Config, rows: list[dict[str, Any]]) -> None:
     """Store what was found, by the daemon if one runs; that it cannot be stored undoes nothing."""
     from monitor import control, native_orders, orders
-    from monitor.store import facts
     from monitor.store.reading import is_stored
 
     state_dir = _state_dir(options)
@@ -99,10 +98,7 @@ def _note(options: argparse.Namespace, config: Config, rows: list[dict[str, Any]
             for row in left:
                 order = orders.Order(native_orders.COMMAND, {"rows": [row]}, control.person(), SystemClock().now())
                 orders.obey(store, config, order)
-            with store.read() as connection:
-                document = facts.read_facts(connection)
-        if document is not None:
-            facts.publish(state_dir, document)
+            orders.show(store)
     except UserError as error:  # StoreError is one
         remark(f"`status` does not know of this yet: {error}")
 

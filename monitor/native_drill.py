@@ -12,13 +12,13 @@ from alarms.errors import OutsideError
 from alarms.model import Facts, Kind, Notification, Reason, Severity
 from alarms.reconcile import Op
 from alarms.twins import Step, Twin
-from monitor.app import build_notifiers
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.errors import ConfigError
 from monitor.natives import Account, Natives
 from monitor.readings import WatchedBudget
 from monitor.status.words import one_line
+from monitor.wiring import build_notifiers
 
 # What the drill of a budget in an account may take in all, and for each twin: an alarm of AWS has 15 s to call.
 _BUDGET_S, _TWIN_S = 60.0, 30.0

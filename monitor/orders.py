@@ -24,7 +24,7 @@ from monitor.clock import from_text
 from monitor.config.model import Config
 from monitor.config.report import unknown_name
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError, UserError
-from monitor.facts_document import native_facts, silence_facts
+from monitor.facts_document import native_facts, published, silence_facts
 from monitor.foresight import runs_of
 from monitor.model import Progress
 from monitor.rights import is_read_only, myself
@@ -80,6 +80,14 @@ def open_existing(directory: Path) -> Store:
             f"a monitor holds {directory} but does not answer: it is starting or stopping, or a `monitor once`; "
             "try again in a moment"
         ) from error
+
+
+def show(store: Store) -> None:
+    """Leave `status.json` as a command that is no daemon knows it. Raises StoreError."""
+    with store.read() as connection:
+        document = facts.read_facts(connection)
+    if document is not None:
+        facts.publish(store.directory, published(document))
 
 
 def obey(store: Store, config: Config, order: Order) -> str:

@@ -18,8 +18,9 @@ def say(text: str, out: TextIO | None = None) -> None:
     stream = sys.stdout if out is None else out
     if stream is None:  # closed by whoever started us
         raise OutputError("stdout is closed; the answer could not be written")
+    encoding = stream.encoding or "utf-8"
     try:
-        stream.write(text + "\n")
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except OSError as error:
         raise OutputError(f"stdout could not be written: {error.strerror}") from error

@@ -75,15 +75,7 @@ def look(
 ) -> Scene:
     """Read it all. `sources`: of the config; `awaited`: those that may answer any moment; `quiet`: what is silenced."""
     clocks = facts.read_clocks(tx)
-    month = f"{now:%Y-%m}"
-    documents = [
-        facts_document.source_facts(
-            settings,
-            clocks.get(settings.name) or SourceClock(settings.name),
-            facts.read_use(tx, settings.name, month),
-        )
-        for settings in sources
-    ]
+    documents = _documents(tx, now, sources, clocks)
     stored = alarm_states.load_open(tx)
     open_alarms: dict[str, list[Alarm]] = defaultdict(list)
     for alarm in stored.values():
@@ -105,6 +97,20 @@ def look(
         silences=quiet,
         progress=progress.load(tx),
     )
+
+
+def _documents(
+    tx: sqlite3.Connection, now: datetime, sources: Sequence[SourceDefaults], clocks: Mapping[str, SourceClock]
+) -> list[Json]:
+    month = f"{now:%Y-%m}"
+    return [
+        facts_document.source_facts(
+            settings,
+            clocks.get(settings.name) or SourceClock(settings.name),
+            facts.read_use(tx, settings.name, month),
+        )
+        for settings in sources
+    ]
 
 
 def _state(source: Json, clock: SourceClock | None, now: datetime) -> SourceState:

@@ -85,9 +85,8 @@ def _many(sources: Sequence[Json], now: datetime) -> Fault:
     more = f" and {len(names) - _SHOWN_SOURCES} more" if len(names) > _SHOWN_SOURCES else ""
     oldest = max(sources, key=lambda source: data_age(source, now))
     detail = (
-        f"Stale: {', '.join(names[:_SHOWN_SOURCES])}{more}. The oldest data, of {oldest['name']}, is "
-        f"{duration_text(data_age(oldest, now))} old. Every figure from them may be too low; "
-        f"see monitor status.{_said(oldest)}"
+        f"Stale: {', '.join(names[:_SHOWN_SOURCES])}{more}. The stalest is {oldest['name']}. "
+        f"{_how_stale(oldest, now)}. Every figure from them may be too low; see monitor status.{_said(oldest)}"
     )
     return _with(_SOURCES, f"{len(names)} sources are stale" if len(names) > 1 else "A source is stale", detail)
 

@@ -90,14 +90,13 @@ def daemon_runs(place: Place, document: dict[str, Any] | None) -> bool | None:
     By the lock; where that may not be looked at, by the process that `document` says it is from.
     """
     held = _lock_is_held(place)
-    if held:
-        return True
+    if held is not None:
+        return held
     told = {} if document is None else document
     if "daemon" not in told:  # from the store, or of an older version
-        return held
+        return None
     # Written by a command that ended: then no daemon has written since.
-    alive = False if told["daemon"] is None else is_alive(told["daemon"])
-    return held if alive is None else alive
+    return False if told["daemon"] is None else is_alive(told["daemon"])
 
 
 def _why_nothing(place: Place) -> Problem:

@@ -32,8 +32,12 @@ def check_directory(directory: Path) -> None:
             directory.chmod(_MODE)  # whatever the umask is
     except PermissionError as error:
         raise StoreError(f"the state directory {directory} may not be used by {myself()}: {ADVICE}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        sentence = f"the state directory {directory} cannot be made, for a file is in its way: {error.strerror}"
+        raise StoreError(sentence, ExitCode.CONFIG) from error
     except OSError as error:
-        raise StoreError(f"the state directory {directory} cannot be made: {error.strerror}") from error
+        sentence = f"the state directory {directory} cannot be made: {error.strerror}"
+        raise StoreError(sentence, ExitCode.TEMPORARY) from error
 
 
 def _made_by_systemd(link: Path) -> bool:

@@ -227,6 +227,7 @@ def test_a_heartbeat_that_cannot_be_called_is_said_at_the_start(
         done = stage.run(command)
         assert (done.returncode, "monitor.heartbeat_url" in done.stderr) == (78, True), done.stderr
         assert "canary" not in done.stderr
+    assert stage.run("notify", "mail").returncode == 0, "a message needs no heartbeat"
 
 
 def test_files_are_private_but_the_status_is_for_everybody(stage: Stage) -> None:

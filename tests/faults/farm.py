@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from alarms import registry
 from alarms.model import Notification, Receipt
 from alarms.ports import Notifier
-from monitor import app as app_module
+from monitor import wiring
 from monitor.clock import Clock
 from monitor.config import load
 from monitor.config.model import Config
@@ -166,7 +166,7 @@ def farm_of(directory: Path, kinds: Collection[str]) -> Iterator[Farm]:
         environment = {name: value for name, value in bill.environment.items() if "ENDPOINT" not in name}
         stack.enter_context(mock.patch.dict("os.environ", {**environment, **certificates, "NO_PROXY": "127.0.0.1"}))
         stack.enter_context(mock.patch.object(socket, "getaddrinfo", _resolver(farm.nameless)))
-        stack.enter_context(mock.patch.object(app_module, "build_notifiers", _builder(farm)))
+        stack.enter_context(mock.patch.object(wiring, "build_notifiers", _builder(farm)))
         yield farm
 
 

@@ -13,8 +13,10 @@ import pytest
 from monitor.app import App
 from monitor.clock import FixedClock
 from monitor.config.model import Config, MonitorSection
+from monitor.errors import StoreError
 from monitor.store import facts, process
 from monitor.store.database import Store, open_store
+from monitor.store.outbox import StoredOutbox
 
 
 def test_what_was_read_first_is_not_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,6 @@ def test_the_status_tells_whether_a_daemon_wrote_it(tmp_path: Path, ends: str) -
     assert daemon_of(tmp_path) is None
     if ends == "as a daemon":
         app.start()
-        app.write_status()
         assert process.is_alive(daemon_of(tmp_path))
     app.stop(timedelta(seconds=10), wall=now)
     assert daemon_of(tmp_path) is None
@@ -67,3 +68,25 @@ def test_the_status_tells_whether_a_daemon_wrote_it(tmp_path: Path, ends: str) -
 
 def daemon_of(directory: Path) -> Any:
     return json.loads((directory / "state" / "status.json").read_text())["daemon"]
+
+
+def test_a_reload_that_the_store_fails_in_goes_on_sending_by_the_new_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 11, 10, tzinfo=UTC)
+    section = MonitorSection(tmp_path / "state", timedelta(minutes=5), "UTC", ())
+    config = Config(tmp_path / "config.toml", section, sources=(), receivers=(), budgets=())
+    other = Config(tmp_path / "other.toml", section, sources=(), receivers=(), budgets=())
+
+    def damaged(*_: object) -> None:
+        raise StoreError("a row is damaged")
+
+    with open_store(tmp_path / "state") as store:
+        app = App(config, store, FixedClock(now))
+        app.start()
+        monkeypatch.setattr(StoredOutbox, "retire", damaged)
+        with pytest.raises(StoreError):
+            app.replace(other)
+        assert app.config is other
+        assert "unheard" in {thread.name for thread in threading.enumerate()}, "the new dispatcher runs"
+        app.stop(timedelta(seconds=10))

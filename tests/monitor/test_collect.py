@@ -140,6 +140,28 @@ def test_what_is_there_already_is_said_to_follow_but_no_more_than_a_few_at_once(
     assert longest == 7, followed
 
 
+def test_what_a_failed_turn_had_not_dealt_with_comes_with_the_next_call_but_no_third_time() -> None:
+    sources = [Source(f"s{number}", lambda: BATCH) for number in range(5)]
+    collector = Collector(silence_limit_s=1)
+    answers = collector.collect(dict.fromkeys(sources, (WINDOW,)))
+    bad = next(answers)
+    assert bad is not None
+    answers.close()  # the turn ends by an error
+    for thread in threading.enumerate():
+        if thread.name.startswith("source s"):
+            thread.join(30)
+    answers = collector.collect({})
+    again = next(answers)
+    assert again is not None
+    assert (again.source, again.batch) == (bad.source, BATCH)
+    answers.close()
+    rest = list(collector.collect({}))
+    assert sorted(one.source for one in rest[:-1] if one) == sorted({one.name for one in sources} - {bad.source})
+    assert rest[-1] is not None
+    assert (rest[-1].source, rest[-1].batch) == (bad.source, None)
+    assert [source.calls for source in sources] == [1] * 5
+
+
 def test_past_months_come_after_the_running_window_and_stop_at_the_first_failure() -> None:
     results = collect(Collector(), Source("fine", lambda: BATCH), windows=3)
     assert [(fetched.running, fetched.last) for fetched in results] == [(True, False), (False, False), (False, True)]

@@ -179,9 +179,8 @@ def test_check_config_says_what_will_be_watched(tmp_path: Path) -> None:
     path = written(tmp_path, "start = 2026-12-01", "end = 2026-12-15", listed)
     out = io.StringIO()
     assert check_config.run(path, live=False, as_json=False, out=out) == 0
-    assert (
-        "1000 USD from 1 Dec 2026 until 15 Dec 2026: warning at forecast 100%, critical at burn rate 2.0 over 6h and 24h"
-    ) in out.getvalue()
+    assert "1000 USD from 1 Dec 2026 until 15 Dec 2026: warning at forecast 100%, " in out.getvalue()
+    assert "100%, critical at burn rate 2.0 over 6h and 24h" in out.getvalue()
     out = io.StringIO()
     check_config.run(path, live=False, as_json=True, out=out)
     (budget,) = json.loads(out.getvalue())["budgets"]
