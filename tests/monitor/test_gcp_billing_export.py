@@ -311,6 +311,15 @@ def test_an_answer_without_most_of_a_months_days_is_refused(stage: Stage, books:
     assert books.total(month("2026-11")) == 22
 
 
+def test_a_month_whose_few_days_are_taken_back_by_further_lines_is_no_loss(stage: Stage, books: Books) -> None:
+    stage.load(line("10-05T00", "10"), line("11-22T00", "1"))
+    source = stage.source()
+    books.read(source, NOW)
+    stage.load(line("10-05T00", "-10"), line("11-22T00", "5"))
+    books.read(source, NOW + HOUR)
+    assert books.by_day() == {"2026-11-22": 6}
+
+
 def test_many_rows_come_in_pages_and_parts_and_nothing_is_lost(stage: Stage, books: Books) -> None:
     lines = [
         line(at("10-05T00") + timedelta(days=day), f"{number}.{day:02}", project=f"p{number}")
