@@ -40,8 +40,12 @@ class ShownDays:
             return max(day, self._start)
         if self._newest_known.at < day:
             return day
+        made_on = midnight(made.astimezone(UTC).date()) if made else None
+        if known.at < self._start and (made_on is None or made_on < day):
+            # The month's earlier days have gone by their age; in a table that was there before, this one is whole.
+            return day
         self._first[self._key(first)] = known.at
-        return max(day, midnight((made or day).astimezone(UTC).date())) + _DAY
+        return max(day, made_on or day) + _DAY
 
     def take(self, day: date, shown: int) -> None:
         """A day of the answer, and on how many days of its month there are costs."""
