@@ -16,13 +16,14 @@ from functools import partial
 from typing import TypeVar
 
 from alarms.faults import Fault
+from alarms.money import EXACT
 from monitor.attempts import after_failure, is_due, was_read
 from monitor.collect import Collector, Fetched
 from monitor.config.model import Config
 from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
-from monitor.model import Batch, Window
-from monitor.ports import BillingSource, SourceDefaults
+from monitor.model import ApiUse, Batch, Window
+from monitor.ports import BillingSource, PaidSource, SourceDefaults
 from monitor.store import charges, facts, mended, meters
 from monitor.store.database import Store
 from monitor.store.facts import SourceClock
@@ -168,7 +169,7 @@ class Cycle:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
             fetched.refused.set()
-            failed = replace(fetched, batch=None, error=error)
+            failed = replace(fetched, batch=None, error=error, paid=self._paid_for(fetched))
             return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
         self._unjudged = bool(awaited) and not judge and (fetched.running or self._unjudged)
         _log_change(clock, moved_on)
@@ -181,6 +182,16 @@ class Cycle:
             seen.error = str(fetched.error)
         self._changed()
         return None
+
+    def _paid_for(self, fetched: Fetched) -> Batch | None:
+        """What an answer has cost that the ledger refused."""
+        source, batch = self._sources[fetched.source], fetched.batch
+        if batch is None or not isinstance(source, PaidSource):
+            return fetched.paid
+        # The batch had told it, beside what it says of the bill: nothing else of it is kept.
+        paid = source.paid()
+        use = ApiUse(paid.use.calls + batch.use.calls, EXACT.add(paid.use.cost_usd, batch.use.cost_usd))
+        return replace(paid, use=use)
 
     def _moved_on(
         self, tx: sqlite3.Connection, clock: SourceClock, settings: SourceDefaults, fetched: Fetched, now: datetime

@@ -74,7 +74,7 @@ SELECT
   UNIX_SECONDS(MAX(MAX(IF(code = @currency, known_until, NULL))) OVER ()) AS newest,
   UNIX_SECONDS(MAX(MAX(IF(code != @currency, known_until, NULL))) OVER ()) AS newest_elsewhere,
   MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere,
-  COUNT(DISTINCT IF(code = @currency AND IFNULL(SUM(amount), 1) != 0, day_booked, NULL))
+  COUNT(DISTINCT IF(code = @currency AND COUNTIF(IFNULL(amount, 1) != 0) > 0, day_booked, NULL))
     OVER (PARTITION BY SUBSTR(day_booked, 1, 7)) AS days_shown
 FROM line
 WHERE day_booked BETWEEN @first_day AND @last_day
@@ -88,7 +88,7 @@ class Line:
 
     `day`: of the usage; the first of the invoice's month where the usage is older than the month before that.
     `until`: where usage ends, on that day. `invoice`: the first day of its month. `days_shown`: on how many days of the
-    month there are costs.
+    month there are lines that cost something, whether or not others take it back: a correction comes as a further line.
     """
 
     day: date

@@ -199,8 +199,8 @@ class GcpBillingExport:
         if self._is_running(window) and overview.newest is not None and not overview.unusable:
             marks = cost | self._marks.after(table, overview.newest, self._at)
         # Of what was before the first line that is there, nothing is said: the table may have been made anew.
-        shown = ShownDays(self._settings.currency, window.meters, start)
-        since = shown.begins(line_of(first, self._settings.tags).day, table.made)
+        shown = ShownDays(self._settings.table, self._settings.currency, known=window.meters, start=start)
+        since = shown.begins(line_of(first, self._settings.tags), table.made)
         if since >= window.period.end:
             # Nothing of it may be booked, so it is no news either.
             return Batch((), {}, None, meters=cost, use=reader.use)

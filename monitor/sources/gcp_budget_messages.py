@@ -160,10 +160,12 @@ class GcpBudgetMessages:
         seen = {key: reading.at for key, reading in window.meters.items() if key.startswith(_SEEN)}
         new = [one for one in told.values() if one is not None and not one.is_settled(seen)]
         ours = [one for one in new if not one.odd]
-        self._check_meant(new, [one for one in told.values() if one is not None and not one.odd])
         settled = [message for message in messages if told[message.id] not in new]
+        # Before anything is refused: what a budget that is gone has said last must not hold up its successor for ever.
         subscription.acknowledge(settled)
         subscription.give_back([message for message in messages if message not in settled])
+        self._check_meant(new, [one for one in told.values() if one is not None and not one.odd])
+        self._check_successor(ours, window.meters)
         good = _in_order(ours)
         newest = max([*seen.values(), *(one.at for one in good)], default=None)
         # A counter: what a later message says makes up for one that said nothing.
@@ -227,6 +229,18 @@ class GcpBudgetMessages:
             raise PermanentError(
                 f"the subscription has messages of {len(budgets)} budgets: say which one counts in `budget`, by its "
                 "name or its id"
+            )
+
+    def _check_successor(self, ours: Sequence[_Told], known: Mapping[str, MeterReading]) -> None:
+        """Raise PermanentError where a budget not named by its id would replace one that counted more."""
+        newest = max((one for one in ours if one.amount is not None), key=lambda one: one.at, default=None)
+        if newest is None or newest.budget == self._settings.budget or _key(_SEEN, newest) in known:
+            return
+        before = [known[key] for key in known if key.startswith(_SEEN) and key.endswith(f" {to_text(newest.since)}")]
+        if before and (newest.amount or _ZERO) < max(before, key=lambda reading: reading.at).value:
+            raise PermanentError(
+                "the subscription has messages of another budget, which counts less than the one before: say which one "
+                "counts in `budget`, by its id"
             )
 
 

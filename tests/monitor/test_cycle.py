@@ -407,6 +407,32 @@ def test_a_window_that_breaks_off_between_parts_ends_no_alarm_and_is_read_again(
     assert clock_of(world).missing == ()
 
 
+class PayingSource(FakeSource):
+    """Pays a dollar for each read."""
+
+    def fetch(self, window: Window) -> Batch:
+        read = MeterReading(window.period.end, Decimal(self.fetches))
+        batch = super().fetch(window)
+        return replace(batch, meters={"read": read, **self.paid().meters}, use=ApiUse(2, Decimal(1)))
+
+    def paid(self) -> Batch:
+        return Batch((), {}, None, meters={"cost": MeterReading(START, Decimal(self.fetches))})
+
+
+def test_what_an_answer_has_cost_is_kept_although_the_ledger_refuses_it(world: World) -> None:
+    aws = PayingSource("aws", "900")
+    world.sources = [aws]
+    world.turn()
+    aws.month_to_date, aws.as_of = "100", START - HOUR
+    report = world.turn()
+    assert report.sources["aws"].error == "it answered without its newest data, which it had published before"
+    with world.store.read() as tx:
+        kept = {key: reading.value for key, reading in meters.read(tx, "aws").items()}
+        assert kept == {"read": 0, "cost": 2}, "only what it cost"
+        assert facts.read_use(tx, "aws", "2026-11") == ApiUse(4, Decimal(2))
+        assert sum(charges.totals_by_series(tx, MONTH).values()) == 900
+
+
 def test_a_past_month_is_filled_with_its_last_part(world: World) -> None:
     aws = SourceInParts("aws", parts=("1", "2"), past=True)
     world.sources = [aws]

@@ -251,6 +251,24 @@ def test_what_expires_in_the_table_stays_booked(stage: Stage, books: Books) -> N
     assert books.total(month("2026-11")) == 10
 
 
+@pytest.mark.parametrize("made", [None, "10-01T00", "11-26T01"])
+def test_after_a_pause_a_day_that_grows_is_read_although_all_before_it_has_expired(
+    stage: Stage, books: Books, made: str | None
+) -> None:
+    stage.bigquery.expiration_ms = 20 * 24 * 3600 * 1000
+    stage.bigquery.made_at = at(made) if made else None
+    stage.load(*(line(f"11-0{day}T00", "1") for day in (1, 2, 3)))
+    source = stage.source(backfill="1d")
+    books.read(source, at("11-03T12"))
+    stage.bigquery.execute(TABLE, "DELETE FROM {table}")
+    for now, cost in (("11-26T06", "5"), ("11-26T12", "50"), ("11-26T20", "500"), ("11-27T12", "7")):
+        stage.load(line(at(now) - 2 * HOUR, cost))
+        books.read(source, at(now))
+    # In a table that was made on that day it may be there in part alone.
+    grown = 5 if made == "11-26T01" else 555
+    assert books.by_day() == {"2026-11-01": 1, "2026-11-02": 1, "2026-11-03": 1, "2026-11-26": grown, "2026-11-27": 7}
+
+
 def test_late_lines_of_a_day_that_has_expired_in_part_are_no_day(stage: Stage, books: Books) -> None:
     stage.bigquery.expiration_ms = 30 * 24 * 3600 * 1000
     stage.load(line("10-05T03", "0.5", exported_at="11-15T00"), line("10-24T00", "2"), line("10-26T00", "3"))
@@ -309,6 +327,83 @@ def test_an_answer_without_most_of_a_months_days_is_refused(stage: Stage, books:
     with pytest.raises(BadDataError, match="on 0 days of 2026-11, where it had shown 22"):
         books.read(source, NOW + 2 * HOUR)
     assert books.total(month("2026-11")) == 22
+
+
+def test_a_month_whose_few_days_are_taken_back_by_further_lines_is_no_loss(stage: Stage, books: Books) -> None:
+    stage.load(line("10-05T00", "10"), line("11-22T00", "1"))
+    source = stage.source()
+    books.read(source, NOW)
+    stage.load(line("10-05T00", "-10"), line("11-22T00", "5"))
+    books.read(source, NOW + HOUR)
+    assert books.by_day() == {"2026-11-22": 6}
+
+
+@pytest.fixture(scope="module")
+def second(world: Stage) -> str:
+    name = TABLE.replace("export_v1", "export_resource_v1")
+    world.bigquery.create_table(name)
+    return name
+
+
+@pytest.fixture
+def detailed(stage: Stage, second: str) -> Iterator[str]:
+    """Another table of the same bill."""
+    yield second
+    stage.bigquery.execute(second, "DELETE FROM {table}")
+
+
+def daily(first: str, days: int, cost: str = "10") -> list[ExportLine]:
+    return [line(at(first) + day * DAY, cost) for day in range(days)]
+
+
+@pytest.mark.parametrize("late", [None, "10-01T00", "11-01T00", "11-20T00"])
+@pytest.mark.parametrize(("made", "most"), [(None, 100_000), ("11-24T12", 100_000), ("11-24T12", 9)])
+def test_another_table_under_the_same_name_counts_from_its_first_whole_day_on(
+    stage: Stage, books: Books, detailed: str, late: str | None, made: str | None, most: int
+) -> None:
+    stage.load(*daily("10-01T00", 58))
+    books.read(stage.source(most=most), at("11-28T12"))
+    stage.bigquery.made_at = at(made) if made else None
+    # It was switched on on the 24th; what is late is in it as well.
+    stage.bigquery.load(detailed, [line("11-24T12", "4"), *daily("11-25T00", 4, "11")])
+    if late:
+        stage.bigquery.load(detailed, [line(late, "0.5", invoice="202611", exported_at="11-25T00")])
+    for now in ("11-28T18", "11-29T18", "12-02T18", "12-12T18"):
+        stage.bigquery.load(detailed, [line(at(now) - 4 * HOUR, "1")])
+        books.read(stage.source(table=detailed, most=most), at(now))
+    october, november = daily("10-01T00", 31), daily("11-01T00", 24)
+    kept = {f"{one.start:%Y-%m-%d}": 10 for one in [*october, *november]}
+    # Who does not know when it was made believes it from after the last day that the other one has told of.
+    grown = {f"2026-11-{day}": 11 if made else 10 for day in (25, 26, 27)} | {"2026-11-28": 12}
+    assert books.by_day() == kept | grown | {"2026-11-29": 1, "2026-12-02": 1, "2026-12-12": 1}
+
+
+@pytest.mark.parametrize(("made", "most"), [(None, 100_000), ("11-24T12", 9), ("01-01T00", 100_000)])
+def test_another_table_that_reaches_as_far_back_counts_at_once(
+    stage: Stage, books: Books, detailed: str, made: str | None, most: int
+) -> None:
+    stage.load(*daily("10-01T00", 58))
+    books.read(stage.source(most=most), at("11-28T12"))
+    stage.bigquery.made_at = at(made) if made else None
+    stage.bigquery.load(detailed, daily("10-01T00", 58, "11"))
+    for hours in (1, 2):
+        books.read(stage.source(table=detailed, most=most), at("11-28T12") + hours * HOUR)
+        assert set(books.by_day().values()) == {11}
+        assert books.total() == 58 * 11
+        stage.bigquery.load(detailed, [line("11-27T00", "0")])
+    # And back again.
+    stage.load(line("11-27T00", "0"))
+    books.read(stage.source(most=most), at("11-28T18"))
+    assert books.total() == 580
+
+
+def test_another_table_that_lacks_a_month_which_was_there_is_refused(stage: Stage, books: Books, detailed: str) -> None:
+    stage.load(*daily("10-01T00", 58))
+    books.read(stage.source(), at("11-28T12"))
+    stage.bigquery.load(detailed, [*daily("10-01T00", 31, "11"), line("11-28T00", "11")])
+    with pytest.raises(BadDataError, match="shows costs on 1 days of 2026-11, where it had shown 27"):
+        books.read(stage.source(table=detailed), at("11-28T18"))
+    assert books.total() == 580
 
 
 def test_many_rows_come_in_pages_and_parts_and_nothing_is_lost(stage: Stage, books: Books) -> None:

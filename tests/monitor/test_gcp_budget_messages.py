@@ -252,6 +252,39 @@ def test_only_one_budget_counts(topic: PubSub, books: Books) -> None:
     assert books.total() == 501
 
 
+@pytest.mark.parametrize("more", [{}, {"budget": "training"}])
+def test_a_budget_that_was_made_anew_under_its_name_takes_over(
+    topic: PubSub, books: Books, more: dict[str, Any]
+) -> None:
+    books.source = source(**more)
+    topic.tell(NOVEMBER + DAY, 10, NOVEMBER)
+    books.read(NOW)
+    topic.tell(NOVEMBER + 2 * DAY, 20, NOVEMBER, budget="b-2")
+    with pytest.raises(PermanentError, match="has messages of 2 budgets"):
+        books.read(NOW)
+    assert (books.total(), len(topic.held)) == (10, 1), "what the ledger has does not come again"
+    for _ in range(2):
+        books.read(NOW)
+        assert books.total() == 20
+    assert topic.held == {}
+    topic.tell(NOVEMBER + 3 * DAY, 9, NOVEMBER, budget="b-2")
+    books.read(NOW)
+    assert books.total() == 9, "once it counts, it may fall"
+
+
+def test_another_budget_that_counts_less_does_not_take_over_unless_it_is_named(topic: PubSub, books: Books) -> None:
+    topic.tell(NOVEMBER + DAY, 500, NOVEMBER)
+    books.read(NOW)
+    topic.tell(NOVEMBER + 2 * DAY, 20, NOVEMBER, budget="b-2")
+    for words in ("has messages of 2 budgets", "counts less than the one before", "counts less than the one before"):
+        with pytest.raises(PermanentError, match=words):
+            books.read(NOW)
+        assert (books.total(), len(topic.held)) == (500, 1)
+    books.source = source(budget="b-2")
+    books.read(NOW)
+    assert books.total() == 20
+
+
 def test_what_is_no_message_of_a_budget_is_taken_off(topic: PubSub, books: Books) -> None:
     topic.publish(NOW, b"hello")
     topic.publish(NOW, b'{"a": 1}', budgetId="b-1")
