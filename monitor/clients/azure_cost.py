@@ -28,8 +28,9 @@ _PAUSES_S = (0.5, 1.0)
 # Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
 _LONGEST_WAIT_S = 30.0
 
-# Pages that need not be asked for again.
-Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]
+# Answers that need not be asked for again. Whole ones alone: pages of two times do not fit together, for rows move from
+# one to the other, and what none of them has is lost without a sign.
+Kept: TypeAlias = MutableMapping[Query, Answer]
 
 
 class CostQueries:
@@ -52,6 +53,12 @@ class CostQueries:
 
     def ask(self, query: Query) -> Answer:
         """All of an answer. Raises OutsideError; BadDataError for what is no answer to this."""
+        answer = self._kept.get(query)
+        if answer is None:
+            answer = self._kept[query] = self._whole(query)
+        return answer
+
+    def _whole(self, query: Query) -> Answer:
         found: dict[Key, Decimal] = {}
         rejected = 0
         for page in self._pages(query):
@@ -78,8 +85,7 @@ class CostQueries:
         tokens: set[str] = {""}
         token = ""
         while True:
-            page = self._kept.get((query, token)) or self._request(query, token)
-            self._kept[query, token] = page
+            page = self._request(query, token)
             pages.append(page)
             token = page.token
             if not token:

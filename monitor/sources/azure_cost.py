@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -32,7 +32,8 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long what a read that was not finished has brought is as good as new: it publishes every four hours.
+# So long what a read that was not finished has brought is as good as new, from the last new answer on: Azure publishes
+# every four hours.
 _GOOD_FOR_S = 7200.0
 
 
@@ -67,6 +68,14 @@ def create(settings: Settings) -> BillingSource:
     return AzureCost(settings)
 
 
+@dataclass(slots=True)
+class _Unfinished:
+    """What a read that did not come to its end has brought. `good_until`: on the monotonic clock."""
+
+    answers: Kept = field(default_factory=dict)
+    good_until: float = 0.0
+
+
 class AzureCost:
     """Reads every scope by day: the running and the previous billing period each time, older ones once."""
 
@@ -74,10 +83,9 @@ class AzureCost:
         self.name = settings.name
         self._settings = settings
         self._client: Any = None
-        self._kept: Kept = {}
-        self._good_until = 0.0
+        self._running, self._past = _Unfinished(), _Unfinished()
         self._goes_on = False
-        self._fills_in = False
+        self._last: Period | None = None
 
     def windows(
         self,
@@ -95,12 +103,13 @@ class AzureCost:
             if older.start < known:
                 windows.append(Window(older))
             older = self._period_of(older.start - _SECOND)
-        self._fills_in = len(windows) > 1
+        self._last = windows[-1].period
         return windows
 
     def fetch(self, window: Window) -> Batch:
         """Read one window. Raises OutsideError as the port says."""
-        kept = self._pages(window)
+        unfinished = self._unfinished(window)
+        kept, known = unfinished.answers, len(unfinished.answers)
         try:
             batch = within(DEADLINE_S, lambda: self._read(self._queries(kept), window), what=f"source {self.name}")
         except AccessError:
@@ -109,26 +118,38 @@ class AzureCost:
         except TemporaryError as error:
             # Here, for a call that was given up never comes to say so.
             self._goes_on = not isinstance(error, BadDataError)
+            if not self._goes_on:
+                unfinished.answers = {}
+            error.progress = self._goes_on and len(kept) > known
             raise
-        if not self._fills_in:
-            self._kept = {}
+        finally:
+            if len(kept) > known:
+                unfinished.good_until = time.monotonic() + _GOOD_FOR_S
+        if self._is_closed(window):
+            self._past = _Unfinished()
+        if window.period == self._last:
+            self._running = _Unfinished()
         return batch
 
     def probe(self) -> str:
         """Read the running period of every scope, without detail."""
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
-    def _pages(self, window: Window) -> Kept:
-        """What need not be asked for again: pages since the last read that came to an end, or to pages that do not fit.
+    def _unfinished(self, window: Window) -> _Unfinished:
+        """What need not be asked for again: answers since the last read that came to an end, or to what does not fit.
 
         Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
         longer than a read may last would never be read.
         """
-        anew = not self._goes_on or time.monotonic() > self._good_until
-        if anew and not self._is_closed(window):
-            self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
+        now = time.monotonic()
+        if self._is_closed(window):
+            if now > self._past.good_until:
+                self._past = _Unfinished()
+            return self._past
+        if not self._goes_on or now > self._running.good_until:
+            self._running = _Unfinished()
         self._goes_on = False
-        return self._kept
+        return self._running
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:
         periods = self._periods(window)
