@@ -85,6 +85,7 @@ class AzureCost:
         self._client: Any = None
         self._running, self._past = _Unfinished(), _Unfinished()
         self._goes_on = False
+        self._was_read = False
         self._last: Period | None = None
 
     def windows(
@@ -103,7 +104,7 @@ class AzureCost:
             if older.start < known:
                 windows.append(Window(older))
             older = self._period_of(older.start - _SECOND)
-        self._last = windows[-1].period
+        self._last, self._was_read = windows[-1].period, filled_since is not None
         return windows
 
     def fetch(self, window: Window) -> Batch:
@@ -167,7 +168,7 @@ class AzureCost:
         for part in found:
             self._check_shown(window.meters, part)
         batch = self._batch(queries, found, tuple(f"scope {path}" for path in refused))
-        return batch if self._is_closed(window) else self._dated(batch, window.meters)
+        return batch if self._is_closed(window) else self._dated(batch, found, window.meters)
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
@@ -187,7 +188,7 @@ class AzureCost:
         return Batch(
             tuple(charges),
             replaces,
-            _goes_to(found),
+            _goes_to(found, self._settings.late_after),
             whole=whole[0].covered if whole and single else None,
             whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
@@ -201,12 +202,17 @@ class AzureCost:
             use=queries.use,
         )
 
-    def _dated(self, batch: Batch, known: Mapping[str, MeterReading]) -> Batch:
+    def _dated(self, batch: Batch, found: Sequence[Found], known: Mapping[str, MeterReading]) -> Batch:
         """The batch of a running window. A scope that is used again does not take back how far its data goes."""
         key = f"{self._settings.currency}/data_as_of"
         if batch.data_as_of is None:
             return batch
-        upto = max(batch.data_as_of, known[key].at) if key in known else batch.data_as_of
+        upto = batch.data_as_of
+        if key in known:
+            upto = max(upto, known[key].at)
+        elif self._was_read:
+            # In another currency, or by a version that did not remember it: then it went to the newest at most.
+            upto = _goes_to(found, timedelta(0)) or upto
         return replace(batch, data_as_of=upto, meters={**batch.meters, key: MeterReading(upto, Decimal(0))})
 
     def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
@@ -278,9 +284,14 @@ class AzureCost:
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
 
 
-def _goes_to(found: Sequence[Found]) -> datetime | None:
-    """The last day that every scope has usage up to; of costs of any kind where there is no usage at all."""
+def _goes_to(found: Sequence[Found], idle_after: timedelta) -> datetime | None:
+    """The last day that every scope in use has usage up to; of costs of any kind where there is no usage at all.
+
+    A scope whose usage ends `idle_after` or more before that of another is not in use: it makes nobody's data old.
+    """
     used = [part.used_until for part in found if part.used_until is not None]
-    billed = [day for part in found for days in part.days.values() for day in days]
-    newest = min(used) if used else max(billed, default=None)
-    return None if newest is None else midnight(newest)
+    if used:
+        newest = max(used)
+        return midnight(min(day for day in used if day == newest or newest - day < idle_after))
+    billed = [day for part in found for _, day in part.cells]
+    return midnight(max(billed)) if billed else None
