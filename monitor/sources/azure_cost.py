@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths, InvoiceCalendar
-from monitor.clients.azure_cost import CostQueries, Kept
+from monitor.clients.azure_cost import CostQueries, Kept, Unfinished
 from monitor.clients.azure_query import Query
 from monitor.clock import SystemClock
 from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
@@ -24,6 +24,7 @@ from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
 from monitor.ports import BillingSource
 from monitor.scope_costs import CHARGE_TYPE, Detail, Found, ScopeReader
+from monitor.costly_days import judge
 
 By: TypeAlias = Literal["account", "service", "region"]
 
@@ -68,14 +69,6 @@ def create(settings: Settings) -> BillingSource:
     return AzureCost(settings)
 
 
-@dataclass(slots=True)
-class _Unfinished:
-    """What a read that did not come to its end has brought. `good_until`: on the monotonic clock."""
-
-    answers: Kept = field(default_factory=dict)
-    good_until: float = 0.0
-
-
 class AzureCost:
     """Reads every scope by day: the running and the previous billing period each time, older ones once."""
 
@@ -83,9 +76,10 @@ class AzureCost:
         self.name = settings.name
         self._settings = settings
         self._client: Any = None
-        self._running, self._past = _Unfinished(), _Unfinished()
+        self._running, self._past = Unfinished(), Unfinished()
         self._goes_on = False
         self._was_read = False
+        self._seen: dict[str, MeterReading] = {}
         self._last: Period | None = None
 
     def windows(
@@ -127,16 +121,21 @@ class AzureCost:
             if len(kept) > known:
                 unfinished.good_until = time.monotonic() + _GOOD_FOR_S
         if self._is_closed(window):
-            self._past = _Unfinished()
+            self._past = Unfinished()
         if window.period == self._last:
-            self._running = _Unfinished()
+            self._running = Unfinished()
         return batch
+
+    def paid(self) -> Batch:
+        """As the port says."""
+        seen, self._seen = self._seen, {}
+        return Batch((), {}, None, meters=seen)
 
     def probe(self) -> str:
         """Read the running period of every scope, without detail."""
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
-    def _unfinished(self, window: Window) -> _Unfinished:
+    def _unfinished(self, window: Window) -> Unfinished:
         """What need not be asked for again: answers since the last read that came to an end, or to what does not fit.
 
         Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
@@ -145,10 +144,10 @@ class AzureCost:
         now = time.monotonic()
         if self._is_closed(window):
             if now > self._past.good_until:
-                self._past = _Unfinished()
+                self._past = Unfinished()
             return self._past
         if not self._goes_on or now > self._running.good_until:
-            self._running = _Unfinished()
+            self._running = Unfinished()
         self._goes_on = False
         return self._running
 
@@ -165,15 +164,38 @@ class AzureCost:
             raise next(iter(refused.values()))
         if not self._is_closed(window):
             self._check_currency(found)
+        denied = tuple(f"scope {path}" for path in refused)
+        if self._is_closed(window):
+            return self._batch(queries, found, denied)
+        whole, cut_off, readings = self._judged(found, window)
+        batch = self._dated(self._batch(queries, whole, (*denied, *cut_off)), whole, window.meters)
+        return replace(batch, meters={**batch.meters, **readings})
+
+    def _judged(self, found: Sequence[Found], window: Window) -> tuple[list[Found], list[str], dict[str, MeterReading]]:
+        """The scopes that may be booked, what is said of the others, what to remember. Raises if nothing is left."""
+        whole: list[Found] = []
+        cut_off: list[str] = []
+        refusals: list[str] = []
+        readings: dict[str, MeterReading] = {}
         for part in found:
-            self._check_shown(window.meters, part)
-        batch = self._batch(queries, found, tuple(f"scope {path}" for path in refused))
-        return batch if self._is_closed(window) else self._dated(batch, found, window.meters)
+            key = f"{self._settings.currency}/{part.scope.normal}"
+            now = window.period.end - _SECOND
+            judgement = judge(part.scope.path, part.days, part.doubtful, known=window.meters, key=key, now=now)
+            readings |= judgement.readings
+            if judgement.refusal:
+                refusals.append(judgement.refusal)
+                cut_off.append(f"scope {part.scope.path} ({judgement.lacks})")
+            else:
+                whole.append(part)
+        if refusals and not any(part.cells for part in whole):
+            self._seen = readings
+            raise BadDataError(refusals[0])
+        return whole, cut_off, readings
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
         replaces: dict[Series, Period] = {}
-        billed = frozenset[date]().union(*(days for part in found for days in part.days.values()))
+        billed = {day for part in found for _, day in part.cells}
         periods = {day: Period(midnight(day), midnight(day + _DAY)) for day in billed}
         for part in found:
             for (series, day), cost in sorted(part.cells.items()):
@@ -183,7 +205,7 @@ class AzureCost:
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
         # Only where there is a cost: an answer that is empty is never taken for all there is.
-        whole = [part for part in found if part.covered is not None and not rejected]
+        whole = [part for part in found if part.covered is not None and not part.rejected]
         single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
@@ -193,12 +215,6 @@ class AzureCost:
             whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
             missing=(*refused, *unusable),
-            meters={
-                self._meter(part, first): MeterReading(midnight(max(days)), Decimal(len(days)))
-                for part in found
-                for first, days in part.days.items()
-                if days
-            },
             use=queries.use,
         )
 
@@ -214,24 +230,6 @@ class AzureCost:
             # In another currency, or by a version that did not remember it: then it went to the newest at most.
             upto = _goes_to(found, timedelta(0)) or upto
         return replace(batch, data_as_of=upto, meters={**batch.meters, key: MeterReading(upto, Decimal(0))})
-
-    def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
-        """The newest day that had costs still has, and so have most: an answer that is cut off is no correction."""
-        for first, days in part.days.items():
-            reading = known.get(self._meter(part, first))
-            if reading is None:
-                continue
-            newest, fewest = reading.at.date(), reading.value if part.rejected else reading.value / 2
-            if newest > max(days, default=date.min) or fewest > len(days):
-                raise BadDataError(
-                    f"Azure shows costs of {part.scope.path} on {len(days)} days from {first}, where it had shown "
-                    f"{reading.value}, up to {newest}: it is not whole. If that is meant, give the source a new name, "
-                    "so that it starts anew"
-                )
-
-    def _meter(self, part: Found, first: date) -> str:
-        """Of each scope and period: the newest day with costs, and how many there are."""
-        return f"{self._settings.currency}/{part.scope.normal}/{first}"
 
     def _check_currency(self, found: Sequence[Found]) -> None:
         others = frozenset[str]().union(*(part.others for part in found))

@@ -185,8 +185,8 @@ def test_one_of_two_subscriptions_without_its_newest_days_lowers_nothing(world: 
     for days in (range(4, 15), range(1, 15)):
         without(days, account=OTHER)(world.cloud)
         world.turn()
-        assert world.booked == 280
-        assert f"/subscriptions/{OTHER}" in world.source["error"]
+        assert (world.booked, world.source["error"]) == (280, None)
+        assert world.source["missing"] == [f"scope /subscriptions/{OTHER} (days that had costs have none)"]
         world.cloud.usage = list(whole)
     world.turn()
     assert (world.booked, world.source["error"]) == (280, None)
