@@ -19,12 +19,12 @@ from monitor.billing_months import BillingMonths, InvoiceCalendar
 from monitor.clients.azure_cost import CostQueries, Kept, Unfinished
 from monitor.clients.azure_query import Query
 from monitor.clock import SystemClock
+from monitor.costly_days import judge
 from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
 from monitor.ports import BillingSource
 from monitor.scope_costs import CHARGE_TYPE, Detail, Found, ScopeReader
-from monitor.costly_days import judge
 
 By: TypeAlias = Literal["account", "service", "region"]
 
