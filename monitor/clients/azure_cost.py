@@ -89,7 +89,9 @@ class CostQueries:
                 row = read_row(raw, places, query)
                 if row is None:
                     rejected += 1
-                    spoilt.add(spoilt_day(raw, places, query))
+                    currency = raw[places["currency"]]
+                    if currency == self._currency or not isinstance(currency, str):
+                        spoilt.add(spoilt_day(raw, places, query))
                     continue
                 key, cost = row
                 # The same row twice is a page that was served twice.

@@ -60,7 +60,7 @@ class Row:
 class Answer:
     """The rows in the wanted currency; the other currencies that there were; how many rows were unusable.
 
-    `spoilt`: the days of unusable rows, None for one that does not tell its own.
+    `spoilt`: the days of those that may be in the wanted one, None for one that does not tell its own.
     """
 
     rows: tuple[Row, ...]

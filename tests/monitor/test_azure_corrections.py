@@ -149,3 +149,20 @@ def test_an_unusable_row_of_one_subscription_holds_up_no_other(world: World) -> 
     world.turn(DAY)
     assert (world.booked, world.source["error"]) == (192, None)
     assert world.source["missing"] == [f"scope /subscriptions/{OTHER} (an unusable row of a day that had costs)"]
+
+
+def test_an_unusable_row_in_another_currency_holds_up_nothing(world: World) -> None:
+    world.reads(ONE)
+    world.bill(range(1, 15))
+    world.bill(range(5, 6), "3", currency="EUR")
+    world.turn()
+    world.bill(range(15, 16))
+
+    def change(properties: dict[str, Any]) -> None:
+        for row in properties["rows"]:
+            if "EUR" in row:
+                row[0] = None
+
+    world.change = change
+    world.turn(DAY)
+    assert (world.booked, world.source["error"], world.source["missing"]) == (150, None, ["1 unusable row"])
