@@ -17,13 +17,15 @@ class TemporaryError(OutsideError):
     """Worth trying again.
 
     `retry_after`: what the other side asked for, if it did. `uncertain`: the call may have had its effect (the answer
-    was lost after the request was sent), so a repeat must be marked as a possible one.
+    was lost after the request was sent), so a repeat must be marked as a possible one. `progress`: something was won
+    all the same, and the next try goes on from there.
     """
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None, uncertain: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.uncertain = uncertain
+        self.progress = False
 
 
 class UnreachableError(TemporaryError):

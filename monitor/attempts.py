@@ -38,7 +38,11 @@ def after_failure(
     # What is read seldom costs money or is published seldom: it is not tried every quarter of an hour either.
     longest = max(_LONGEST_BACKOFF, poll, settings.every / _TRIES_BETWEEN)
     wait = min(poll * 2 ** min(failures - 1, 10), longest)
-    asked = error.retry_after if isinstance(error, TemporaryError) else None
+    asked = None
+    if isinstance(error, TemporaryError):
+        asked = error.retry_after
+        # What comes in pieces is soon there: nobody is spared by a longer wait than is asked for.
+        wait = min(poll, wait) if error.progress else wait
     return replace(
         clock,
         last_attempt=now,

@@ -36,10 +36,10 @@ class BillingSource(Protocol):
 
 @runtime_checkable
 class PaidSource(Protocol):
-    """A source that pays for what it asks, whether or not it is answered, and has a limit on that."""
+    """A source of whose failed reads something is kept: what it paid for them, what it remembers of them."""
 
     def paid(self) -> Batch:
-        """What reads that failed have cost and no batch has told: its `meters` and `use` alone. Told once."""
+        """What reads that failed have left and no batch has told: its `meters` and `use` alone. Told once."""
 
 
 class SourceDefaults(Protocol):

@@ -60,8 +60,8 @@ class Found:
     """What there is of a scope.
 
     `covered`: from the first period with a cost to the end of the last, None if there is none. `used_until`: the last
-    day of usage that cost something. `others`: currencies that are not the wanted one. `days`: those that costs were
-    told of, by the first day of each period.
+    day of usage that cost something. `others`: currencies that are not the wanted one. `days`: those that cost
+    something, by the first day of each period; without the `doubtful` ones, of which a row was unusable.
     """
 
     scope: Scope
@@ -71,6 +71,7 @@ class Found:
     others: frozenset[str]
     rejected: int
     days: Mapping[date, frozenset[date]]
+    doubtful: frozenset[date]
 
 
 class ScopeReader:
@@ -95,36 +96,38 @@ class ScopeReader:
         others: frozenset[str] = frozenset()
         rejected, used_until = 0, None
         days: dict[date, frozenset[date]] = {}
+        doubtful: set[date] = set()
         for period in periods:
             query = self._query(period, CHARGE_TYPE)
             totals = self._queries.ask(query)
             others, rejected = others | totals.others, rejected + totals.rejected
+            doubtful |= _days_of(totals.spoilt, query)
             more: Cells = {}
             if totals.rows:
                 self._check_first_days(query, totals)
-                more, unusable = self._cells(period, totals)
+                more, unusable = self._cells(period, totals, doubtful)
                 cells |= more
                 rejected += unusable
                 used_until = max(_days_of_use(more), default=used_until)
                 filled.append(period)
-            days[period.start.date()] = frozenset(day for _, day in more)
+            days[query.first] = frozenset(day for (_, day), cost in more.items() if cost) - doubtful
         covered = Period(filled[0].start, filled[-1].end) if filled else None
-        return Found(self._scope, cells, covered, used_until, others, rejected, days)
+        return Found(self._scope, cells, covered, used_until, others, rejected, days, frozenset(doubtful))
 
     def _query(self, period: Period, column: Column, charge_types: tuple[str, ...] = ()) -> Query:
         root = (Column(_DIMENSIONS[self._root]),) if self._root else ()
         first, last = period.start.date(), (period.end - _DAY).date()
         return Query(self._scope.path, first, last, (column, *root), charge_types)
 
-    def _cells(self, period: Period, totals: Answer) -> tuple[Cells, int]:
-        """The cost of each series and day, and how many rows of the views were unusable.
+    def _cells(self, period: Period, totals: Answer, doubtful: set[date]) -> tuple[Cells, int]:
+        """The cost of each series and day, and how many rows of the views were unusable; their days become doubtful.
 
         With an unusable row among the totals, what the views say of its day would be taken from nobody's cost, and so
         off the sum; with one among the later views, off its run or tag. Such a day is left out.
         """
         cells: Cells = {}
         rejected = 0
-        doubtful: set[date] = set()
+        left_out: set[date] = set()
         categories = _by_category(totals.rows)
         for category, rows in categories.items():
             # With one category alone there is nothing to tell apart.
@@ -132,15 +135,18 @@ class ScopeReader:
             sums = _sums(((self._root_of(row), row.day), row.cost) for row in rows)
             views: list[View] = []
             for field, column in self._views.items():
-                answer = self._queries.ask(self._query(period, column, types))
+                query = self._query(period, column, types)
+                answer = self._queries.ask(query)
+                doubtful |= _days_of(answer.spoilt, query)
                 _check_days(rows, answer.rows)
                 rejected += answer.rejected
                 parts = _sums(((self._root_of(row), _value(field, row), row.day), row.cost) for row in answer.rows)
                 if totals.rejected or (answer.rejected and views):
-                    doubtful |= _at_odds(sums, parts)
+                    left_out |= _at_odds(sums, parts)
                 views.append(View(field, parts))
             cells |= split(self._series(category, period), self._root, sums, views)
-        return {key: cost for key, cost in cells.items() if key[1] not in doubtful}, rejected
+        doubtful |= left_out
+        return {key: cost for key, cost in cells.items() if key[1] not in left_out}, rejected
 
     def _series(self, category: str, period: Period) -> Series:
         return Series(
@@ -174,6 +180,13 @@ def _by_category(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def _days_of_use(cells: Cells) -> Iterator[date]:
     return (day for (series, day), cost in cells.items() if cost and series.charge_category == _USAGE)
+
+
+def _days_of(spoilt: frozenset[date | None], query: Query) -> set[date]:
+    """The days of unusable rows: any that was asked for, where one does not tell its own."""
+    if None in spoilt:
+        return {query.first + place * _DAY for place in range((query.last - query.first).days + 1)}
+    return {day for day in spoilt if day is not None}
 
 
 def _check_days(rows: Iterable[Row], parts: Iterable[Row]) -> None:

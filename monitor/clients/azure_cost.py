@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -17,7 +19,18 @@ from alarms.clients.azure_answers import Body
 from alarms.clients.azure_refusals import Asked
 from alarms.clients.deadline import idle
 from alarms.errors import TemporaryError, UnreachableError
-from monitor.clients.azure_query import Answer, Key, Page, Query, Row, definition, places_of, read_page, read_row
+from monitor.clients.azure_query import (
+    Answer,
+    Key,
+    Page,
+    Query,
+    Row,
+    definition,
+    places_of,
+    read_page,
+    read_row,
+    spoilt_day,
+)
 from monitor.errors import BadDataError
 from monitor.model import ApiUse
 
@@ -28,8 +41,17 @@ _PAUSES_S = (0.5, 1.0)
 # Who has to wait longer is asked again by the scheduler, which forgets nothing meanwhile.
 _LONGEST_WAIT_S = 30.0
 
-# Pages that need not be asked for again.
-Kept: TypeAlias = MutableMapping[tuple[Query, str], Page]
+# Answers that need not be asked for again. Whole ones alone: pages of two times do not fit together, for rows move from
+# one to the other, and what none of them has is lost without a sign.
+Kept: TypeAlias = MutableMapping[Query, Answer]
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """What a read that did not come to its end has brought. `good_until`: on the monotonic clock."""
+
+    answers: Kept = field(default_factory=dict)
+    good_until: float = 0.0
 
 
 class CostQueries:
@@ -52,14 +74,24 @@ class CostQueries:
 
     def ask(self, query: Query) -> Answer:
         """All of an answer. Raises OutsideError; BadDataError for what is no answer to this."""
+        answer = self._kept.get(query)
+        if answer is None:
+            answer = self._kept[query] = self._whole(query)
+        return answer
+
+    def _whole(self, query: Query) -> Answer:
         found: dict[Key, Decimal] = {}
         rejected = 0
+        spoilt: set[date | None] = set()
         for page in self._pages(query):
             places = places_of(page.columns, query)
             for raw in page.rows:
                 row = read_row(raw, places, query)
                 if row is None:
                     rejected += 1
+                    currency = raw[places["currency"]]
+                    if currency == self._currency or not isinstance(currency, str):
+                        spoilt.add(spoilt_day(raw, places, query))
                     continue
                 key, cost = row
                 # The same row twice is a page that was served twice.
@@ -71,15 +103,14 @@ class CostQueries:
             if currency == self._currency
         )
         others = frozenset(currency for currency, _, _ in found) - {self._currency}
-        return Answer(rows, others, rejected)
+        return Answer(rows, others, rejected, frozenset(spoilt))
 
     def _pages(self, query: Query) -> list[Page]:
         pages: list[Page] = []
         tokens: set[str] = {""}
         token = ""
         while True:
-            page = self._kept.get((query, token)) or self._request(query, token)
-            self._kept[query, token] = page
+            page = self._request(query, token)
             pages.append(page)
             token = page.token
             if not token:

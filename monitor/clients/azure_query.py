@@ -58,11 +58,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows in the wanted currency; the other currencies that there were; how many rows were unusable."""
+    """The rows in the wanted currency; the other currencies that there were; how many rows were unusable.
+
+    `spoilt`: the days of those that may be in the wanted one, None for one that does not tell its own.
+    """
 
     rows: tuple[Row, ...]
     others: frozenset[str] = frozenset()
     rejected: int = 0
+    spoilt: frozenset[date | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,12 @@ def read_row(raw: Any, places: Mapping[str, int], query: Query) -> tuple[Key, De
     if not query.first <= day <= query.last:
         raise BadDataError(f"Azure answered for {day}, a day that it was not asked for")
     return (currency, day, values), cost
+
+
+def spoilt_day(raw: list[Any], places: Mapping[str, int], query: Query) -> date | None:
+    """The day of an unusable row, None if that cannot be told."""
+    day = _day(raw[places["day"]]) if query.daily else query.first
+    return day if day is not None and query.first <= day <= query.last else None
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -16,9 +16,10 @@ from alarms.clients.deadline import within
 from alarms.model import Period
 from alarms.settings import Duration
 from monitor.billing_months import BillingMonths, InvoiceCalendar
-from monitor.clients.azure_cost import CostQueries, Kept
+from monitor.clients.azure_cost import CostQueries, Kept, Unfinished
 from monitor.clients.azure_query import Query
 from monitor.clock import SystemClock
+from monitor.costly_days import judge
 from monitor.errors import AccessError, BadDataError, PermanentError, TemporaryError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
@@ -32,7 +33,8 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 # What Cost Management keeps for queries: 13 months.
 _KEPT = timedelta(days=395)
-# So long what a read that was not finished has brought is as good as new: it publishes every four hours.
+# So long what a read that was not finished has brought is as good as new, from the last new answer on: Azure publishes
+# every four hours.
 _GOOD_FOR_S = 7200.0
 
 
@@ -74,10 +76,11 @@ class AzureCost:
         self.name = settings.name
         self._settings = settings
         self._client: Any = None
-        self._kept: Kept = {}
-        self._good_until = 0.0
+        self._running, self._past = Unfinished(), Unfinished()
         self._goes_on = False
-        self._fills_in = False
+        self._was_read = False
+        self._seen: dict[str, MeterReading] = {}
+        self._last: Period | None = None
 
     def windows(
         self,
@@ -95,12 +98,13 @@ class AzureCost:
             if older.start < known:
                 windows.append(Window(older))
             older = self._period_of(older.start - _SECOND)
-        self._fills_in = len(windows) > 1
+        self._last, self._was_read = windows[-1].period, filled_since is not None
         return windows
 
     def fetch(self, window: Window) -> Batch:
         """Read one window. Raises OutsideError as the port says."""
-        kept = self._pages(window)
+        unfinished = self._unfinished(window)
+        kept, known = unfinished.answers, len(unfinished.answers)
         try:
             batch = within(DEADLINE_S, lambda: self._read(self._queries(kept), window), what=f"source {self.name}")
         except AccessError:
@@ -109,26 +113,43 @@ class AzureCost:
         except TemporaryError as error:
             # Here, for a call that was given up never comes to say so.
             self._goes_on = not isinstance(error, BadDataError)
+            if not self._goes_on:
+                unfinished.answers = {}
+            error.progress = self._goes_on and len(kept) > known
             raise
-        if not self._fills_in:
-            self._kept = {}
+        finally:
+            if len(kept) > known:
+                unfinished.good_until = time.monotonic() + _GOOD_FOR_S
+        if self._is_closed(window):
+            self._past = Unfinished()
+        if window.period == self._last:
+            self._running = Unfinished()
         return batch
+
+    def paid(self) -> Batch:
+        """As the port says."""
+        seen, self._seen = self._seen, {}
+        return Batch((), {}, None, meters=seen)
 
     def probe(self) -> str:
         """Read the running period of every scope, without detail."""
         return within(DEADLINE_S, self._probe, what=f"source {self.name}")
 
-    def _pages(self, window: Window) -> Kept:
-        """What need not be asked for again: pages since the last read that came to an end, or to pages that do not fit.
+    def _unfinished(self, window: Window) -> Unfinished:
+        """What need not be asked for again: answers since the last read that came to an end, or to what does not fit.
 
         Or the running period would use up what Azure allows each time, and the past never be filled in; and what takes
         longer than a read may last would never be read.
         """
-        anew = not self._goes_on or time.monotonic() > self._good_until
-        if anew and not self._is_closed(window):
-            self._kept, self._good_until = {}, time.monotonic() + _GOOD_FOR_S
+        now = time.monotonic()
+        if self._is_closed(window):
+            if now > self._past.good_until:
+                self._past = Unfinished()
+            return self._past
+        if not self._goes_on or now > self._running.good_until:
+            self._running = Unfinished()
         self._goes_on = False
-        return self._kept
+        return self._running
 
     def _read(self, queries: CostQueries, window: Window) -> Batch:
         periods = self._periods(window)
@@ -143,15 +164,38 @@ class AzureCost:
             raise next(iter(refused.values()))
         if not self._is_closed(window):
             self._check_currency(found)
+        denied = tuple(f"scope {path}" for path in refused)
+        if self._is_closed(window):
+            return self._batch(queries, found, denied)
+        whole, cut_off, readings = self._judged(found, window)
+        batch = self._dated(self._batch(queries, whole, (*denied, *cut_off)), whole, window.meters)
+        return replace(batch, meters={**batch.meters, **readings})
+
+    def _judged(self, found: Sequence[Found], window: Window) -> tuple[list[Found], list[str], dict[str, MeterReading]]:
+        """The scopes that may be booked, what is said of the others, what to remember. Raises if nothing is left."""
+        whole: list[Found] = []
+        cut_off: list[str] = []
+        refusals: list[str] = []
+        readings: dict[str, MeterReading] = {}
         for part in found:
-            self._check_shown(window.meters, part)
-        batch = self._batch(queries, found, tuple(f"scope {path}" for path in refused))
-        return batch if self._is_closed(window) else self._dated(batch, window.meters)
+            key = f"{self._settings.currency}/{part.scope.normal}"
+            now = window.period.end - _SECOND
+            judgement = judge(part.scope.path, part.days, part.doubtful, known=window.meters, key=key, now=now)
+            readings |= judgement.readings
+            if judgement.refusal:
+                refusals.append(judgement.refusal)
+                cut_off.append(f"scope {part.scope.path} ({judgement.lacks})")
+            else:
+                whole.append(part)
+        if refusals and not any(part.cells for part in whole):
+            self._seen = readings
+            raise BadDataError(refusals[0])
+        return whole, cut_off, readings
 
     def _batch(self, queries: CostQueries, found: Sequence[Found], refused: tuple[str, ...]) -> Batch:
         charges: list[Charge] = []
         replaces: dict[Series, Period] = {}
-        billed = frozenset[date]().union(*(days for part in found for days in part.days.values()))
+        billed = {day for part in found for _, day in part.cells}
         periods = {day: Period(midnight(day), midnight(day + _DAY)) for day in billed}
         for part in found:
             for (series, day), cost in sorted(part.cells.items()):
@@ -161,50 +205,31 @@ class AzureCost:
         rejected = sum(part.rejected for part in found)
         unusable = (f"{rejected} unusable row{'s' * (rejected > 1)}",) if rejected else ()
         # Only where there is a cost: an answer that is empty is never taken for all there is.
-        whole = [part for part in found if part.covered is not None and not rejected]
+        whole = [part for part in found if part.covered is not None and not part.rejected]
         single = len(self._settings.scope) == 1
         return Batch(
             tuple(charges),
             replaces,
-            _goes_to(found),
+            _goes_to(found, self._settings.late_after),
             whole=whole[0].covered if whole and single else None,
             whole_accounts={} if single else {part.scope.subscription: part.covered for part in whole if part.covered},
             rejected=rejected,
             missing=(*refused, *unusable),
-            meters={
-                self._meter(part, first): MeterReading(midnight(max(days)), Decimal(len(days)))
-                for part in found
-                for first, days in part.days.items()
-                if days
-            },
             use=queries.use,
         )
 
-    def _dated(self, batch: Batch, known: Mapping[str, MeterReading]) -> Batch:
+    def _dated(self, batch: Batch, found: Sequence[Found], known: Mapping[str, MeterReading]) -> Batch:
         """The batch of a running window. A scope that is used again does not take back how far its data goes."""
         key = f"{self._settings.currency}/data_as_of"
         if batch.data_as_of is None:
             return batch
-        upto = max(batch.data_as_of, known[key].at) if key in known else batch.data_as_of
+        upto = batch.data_as_of
+        if key in known:
+            upto = max(upto, known[key].at)
+        elif self._was_read:
+            # In another currency, or by a version that did not remember it: then it went to the newest at most.
+            upto = _goes_to(found, timedelta(0)) or upto
         return replace(batch, data_as_of=upto, meters={**batch.meters, key: MeterReading(upto, Decimal(0))})
-
-    def _check_shown(self, known: Mapping[str, MeterReading], part: Found) -> None:
-        """The newest day that had costs still has, and so have most: an answer that is cut off is no correction."""
-        for first, days in part.days.items():
-            reading = known.get(self._meter(part, first))
-            if reading is None:
-                continue
-            newest, fewest = reading.at.date(), reading.value if part.rejected else reading.value / 2
-            if newest > max(days, default=date.min) or fewest > len(days):
-                raise BadDataError(
-                    f"Azure shows costs of {part.scope.path} on {len(days)} days from {first}, where it had shown "
-                    f"{reading.value}, up to {newest}: it is not whole. If that is meant, give the source a new name, "
-                    "so that it starts anew"
-                )
-
-    def _meter(self, part: Found, first: date) -> str:
-        """Of each scope and period: the newest day with costs, and how many there are."""
-        return f"{self._settings.currency}/{part.scope.normal}/{first}"
 
     def _check_currency(self, found: Sequence[Found]) -> None:
         others = frozenset[str]().union(*(part.others for part in found))
@@ -257,9 +282,14 @@ class AzureCost:
         return [*periods[:-1], Period(periods[-1].start, min(periods[-1].end, end))]
 
 
-def _goes_to(found: Sequence[Found]) -> datetime | None:
-    """The last day that every scope has usage up to; of costs of any kind where there is no usage at all."""
+def _goes_to(found: Sequence[Found], idle_after: timedelta) -> datetime | None:
+    """The last day that every scope in use has usage up to; of costs of any kind where there is no usage at all.
+
+    A scope whose usage ends `idle_after` or more before that of another is not in use: it makes nobody's data old.
+    """
     used = [part.used_until for part in found if part.used_until is not None]
-    billed = [day for part in found for days in part.days.values() for day in days]
-    newest = min(used) if used else max(billed, default=None)
-    return None if newest is None else midnight(newest)
+    if used:
+        newest = max(used)
+        return midnight(min(day for day in used if day == newest or newest - day < idle_after))
+    billed = [day for part in found for _, day in part.cells]
+    return midnight(max(billed)) if billed else None

@@ -13,6 +13,7 @@ import pytest
 
 from monitor.config import load
 from monitor.cycle import Cycle
+from monitor.freshness import Freshness, judge
 from monitor.simulation.azure import SUBSCRIPTION, AzureCloud
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox
@@ -20,6 +21,7 @@ from tests.fakes.azure_direct import direct_source
 from tests.faults.world import Turns
 
 ONE = f"/subscriptions/{SUBSCRIPTION}"
+DAY = timedelta(days=1)
 OTHER = "00000000-0000-0000-0000-000000000002"
 BOTH = [ONE, f"/subscriptions/{OTHER}"]
 GROUP = "/providers/Microsoft.Management/managementGroups/research"
@@ -183,8 +185,8 @@ def test_one_of_two_subscriptions_without_its_newest_days_lowers_nothing(world: 
     for days in (range(4, 15), range(1, 15)):
         without(days, account=OTHER)(world.cloud)
         world.turn()
-        assert world.booked == 280
-        assert f"/subscriptions/{OTHER}" in world.source["error"]
+        assert (world.booked, world.source["error"]) == (280, None)
+        assert world.source["missing"] == [f"scope /subscriptions/{OTHER} (days that had costs have none)"]
         world.cloud.usage = list(whole)
     world.turn()
     assert (world.booked, world.source["error"]) == (280, None)
@@ -233,14 +235,43 @@ def test_a_subscription_that_is_used_again_does_not_take_back_how_far_data_goes(
     world.bill(range(1, 14))
     world.turn()
     assert world.source["data_as_of"].startswith("2026-11-13")
-    world.bill(range(9, 11), subscription=OTHER)
-    world.turn()
-    assert (world.booked, world.source["error"]) == (150, None)
-    world.bill(range(14, 16))
-    world.now += timedelta(days=2)
+    world.bill(range(9, 13), subscription=OTHER)
     world.turn()
     assert (world.booked, world.source["error"]) == (170, None)
     assert world.source["data_as_of"].startswith("2026-11-13")
-    world.bill(range(11, 16), subscription=OTHER)
+    world.bill(range(14, 15))
+    world.bill(range(13, 14), subscription=OTHER)
+    world.turn(DAY)
+    assert (world.booked, world.source["error"]) == (190, None)
+    assert world.source["data_as_of"].startswith("2026-11-13")
+    world.bill(range(14, 15), subscription=OTHER)
     world.turn()
-    assert (world.booked, world.source["data_as_of"][:10]) == (220, "2026-11-15")
+    assert (world.booked, world.source["data_as_of"][:10]) == (200, "2026-11-14")
+
+
+def test_a_subscription_that_is_not_used_any_more_makes_the_others_no_staler(world: World) -> None:
+    world.reads(BOTH)
+    world.bill(range(1, 15))
+    world.bill(range(1, 15), subscription=OTHER)
+    world.turn()
+    world.turn(timedelta(hours=10))
+    for day in range(15, 31):
+        world.turn(timedelta(hours=23))  # late in the evening, and it is not there yet
+        assert judge(world.source, world.now) in (Freshness.FRESH, Freshness.LATE)
+        world.bill(range(day, day + 1))
+        world.turn()
+        assert judge(world.source, world.now) in (Freshness.FRESH, Freshness.LATE)
+    assert (world.booked, world.source["data_as_of"][:10]) == (440, "2026-11-30")
+    assert judge(world.source, world.now) is Freshness.FRESH
+
+
+def test_a_store_of_before_that_has_newer_data_does_not_refuse_all_that_comes(world: World) -> None:
+    world.reads(BOTH)
+    world.bill(range(1, 15))
+    world.turn()
+    with world.store.transaction() as tx:
+        tx.execute("DELETE FROM meter WHERE key LIKE '%data_as_of'")
+    world.bill(range(9, 14), subscription=OTHER)
+    world.turn()
+    assert (world.booked, world.source["error"]) == (190, None)
+    assert world.source["data_as_of"].startswith("2026-11-14")
