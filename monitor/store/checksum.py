@@ -8,6 +8,10 @@ for certain and misses one in four thousand million others, and it is the fastes
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
+
+# What SQLite's whole numbers hold.
+_MOST = (1 << 63) - 1
 
 
 def checksum(table: str, *columns: str | int | None) -> int:
@@ -17,3 +21,16 @@ def checksum(table: str, *columns: str | int | None) -> int:
     `repr()`, does not depend on what a version of Unicode calls printable.
     """
     return zlib.crc32(ascii((table, *columns)).encode("ascii"))
+
+
+def digest(checksums: Iterable[int]) -> int:
+    """One number for many rows, in whatever order: the sum of the squares of their checksums.
+
+    Not their XOR: CRC-32 is linear, so where two rows change in the same way, or change places, their XOR stays.
+    """
+    return sum(one * one for one in checksums) & _MOST
+
+
+def changed_digest(before: int, *, gone: int = 0, new: int = 0) -> int:
+    """The digest when one row takes another's place; 0: there is none."""
+    return (before - gone * gone + new * new) & _MOST

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
 from itertools import groupby
-from operator import xor
 
 from alarms.money import EXACT, plain
+from monitor.store.checksum import changed_digest, digest
 from monitor.store.rows import Table, Value, first_day_from, month_of_day
 
 _DAY_TOTAL = Table("day_total", ("day", "series_id", "billed_cost", "until"), key=2)
@@ -113,7 +112,7 @@ def verified_totals(connection: sqlite3.Connection, since: datetime, until: date
 
 
 class _Rollup:
-    """One table of totals, and the tallies of its days or months: how many rows each has, and their checksums' XOR."""
+    """One table of totals, and the tallies of its days or months: how many rows each has, and their digest."""
 
     def __init__(self, connection: sqlite3.Connection, totals: Table, tallies: Table) -> None:
         self._connection = connection
@@ -140,16 +139,17 @@ class _Rollup:
 
     def put(self, number: int, series_id: int, *, old: TotalRow | None, new: tuple[Value, ...] | None) -> None:
         """Let a row take the place of the stored one, with `finish`; None: there is none."""
-        count, digest = self._changed.get(number) or self.tallied(number)
-        if old is not None:
-            count, digest = count - 1, digest ^ old[-1]
+        count, before = self._changed.get(number) or self.tallied(number)
+        gone = 0 if old is None else old[-1]
+        added = 0
         if new is None:
             self._gone.append((number, series_id))
         else:
             sealed = self._totals.seal(number, series_id, *new)
-            count, digest = count + 1, digest ^ int(sealed[-1] or 0)
+            added = int(sealed[-1] or 0)
             self._put.append(sealed)
-        self._changed[number] = (count, digest)
+        count += (new is not None) - (old is not None)
+        self._changed[number] = (count, changed_digest(before, gone=gone, new=added))
 
     def finish(self) -> None:
         """Write what was put, each row once, and its tallies."""
@@ -162,17 +162,17 @@ class _Rollup:
         """Every row of a day or month."""
         rows: list[TotalRow] = self._connection.execute(self._all, (number,)).fetchall()
         self._totals.verify_all(rows)
-        if (len(rows), reduce(xor, (row[-1] for row in rows), 0)) != self.tallied(number):
+        if (len(rows), digest(row[-1] for row in rows)) != self.tallied(number):
             raise self._tallies.corrupt(number)
         return rows
 
     def tallied(self, number: int) -> tuple[int, int]:
-        """How many rows a day or month has, and the XOR of their checksums."""
+        """How many rows a day or month has, and their digest."""
         row = self._connection.execute(self._tally, (number,)).fetchone()
         if row is None:
             return 0, 0
-        _, count, digest = self._tallies.verified(row)
-        return count, digest
+        _, count, of_all = self._tallies.verified(row)
+        return count, of_all
 
 
 def _write_months(tx: sqlite3.Connection, changed: dict[int, dict[int, list[DayChange]]]) -> None:

@@ -43,7 +43,7 @@ _FIRST = (
         until INTEGER NOT NULL, checksum INTEGER NOT NULL,
         PRIMARY KEY (day, series_id)
     ) STRICT, WITHOUT ROWID""",
-    # How many day totals a day has, and the XOR of their checksums: a row that got lost is noticed.
+    # How many day totals a day has, and their `digest` (monitor.store.checksum): a row that got lost is noticed.
     """CREATE TABLE day_tally (
         day INTEGER PRIMARY KEY, count INTEGER NOT NULL, digest INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT""",

@@ -10,14 +10,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, reduce
+from functools import cache
 from hashlib import blake2b
 from itertools import groupby
-from operator import itemgetter, xor
+from operator import itemgetter
 
 from alarms.money import EXACT, plain, total
 from monitor.store import schema
-from monitor.store.checksum import checksum
+from monitor.store.checksum import checksum, digest
 from monitor.store.rows import MICROSECONDS_PER_DAY, CorruptRowError, CorruptStoreError, month_of_day, to_micros
 
 _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -79,15 +79,15 @@ def _verify_tallies(connection: sqlite3.Connection, unit: str) -> None:
     totals = connection.execute(f"SELECT {unit}, checksum FROM {unit}_total ORDER BY {unit}")  # noqa: S608
     counted = {number: _tally(rows) for number, rows in groupby(totals, itemgetter(0))}
     tallies = connection.execute(f"SELECT {unit}, count, digest FROM {unit}_tally")  # noqa: S608
-    known = {number: (count, digest) for number, count, digest in tallies}
+    known = {number: (count, of_all) for number, count, of_all in tallies}
     for number in counted.keys() | known.keys():
         if counted.get(number, (0, 0)) != known.get(number, (0, 0)):
             raise CorruptRowError(f"{unit}_tally", f"{unit}={number}")
 
 
 def _tally(rows: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    checksums = [digest for _, digest in rows]
-    return len(checksums), reduce(xor, checksums, 0)
+    checksums = [checksum_of_row for _, checksum_of_row in rows]
+    return len(checksums), digest(checksums)
 
 
 def _verify_sums(connection: sqlite3.Connection) -> None:

@@ -101,7 +101,7 @@ def test_a_plan_over_time_says_what_it_is(directory: Path) -> None:
     found = texts(svg)
     assert "deepseek-ft: 16,584.35 USD" in found
     assert "spent so far, USD" in found
-    assert "2026-12-01 to 2026-12-27, UTC" in found
+    assert "1 Dec 2026 to 27 Dec 2026, UTC" in found
     assert {"planned", "budget deepseek", "08 Dec", "16,000"} <= set(found)
     # Certain: there is no band to show; and nothing is spent that nobody has told of.
     assert not {"P10 to P90", "spent, by the ledger"} & set(found)

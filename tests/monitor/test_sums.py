@@ -46,3 +46,17 @@ def test_in_a_store_begun_anew_series_have_other_numbers(tmp_path: Path) -> None
                 sums.prepare(watched, series)
                 found = [figures(one, sums.of(connection, one, MONTH), STATES).gross for one in watched]
         assert found == [Decimal(90), Decimal(1)]
+
+
+def test_costs_that_change_in_the_same_way_or_change_places_are_seen(tmp_path: Path) -> None:
+    """What the checksums of the rows have in common must not cancel out in the mark of their day."""
+    first_hour = Period(MONTH.start, MONTH.start + HOUR)
+    sums = Sums()
+    with open_store(tmp_path / "state") as store:
+        for costs in (("100", "100"), ("810", "810"), ("810", "100"), ("100", "810")):
+            book(store, *(Charge(one, first_hour, Decimal(cost)) for one, cost in zip((EC2, S3), costs, strict=True)))
+            with store.read() as connection:
+                watched = spread([budget("AmazonEC2"), budget("AmazonS3")], COSTS, {"aws": "USD"}, lambda *_: True)
+                sums.prepare(watched, known_series.numbered(connection))
+                found = [figures(one, sums.of(connection, one, MONTH), STATES).gross for one in watched]
+            assert found == [Decimal(cost) for cost in costs]
