@@ -38,9 +38,9 @@ the same minutes, after a round that does not count: medians, in brackets the sm
   100 ms, late in a month that is in the ledger; against the slowest of the three clouds with one account, read by the
   same monitor from servers of the same kind. And its CPU, against the SDKs of the three clouds that make the same
   calls, parse the answers and do nothing else. The dollars are those of a turn in which every cloud has something new,
-  as often as each source is read by default. The time is little but the CPU of one
-  interpreter: a third of it is BigQuery's rows, half of that in its SDK; the rest that of Azure's rows, the ledger, and
-  900 budgets (one for each account) that are judged after each of three answers. Of waiting there is half a second.
+  as often as each source is read by default. The time is little but the CPU of one interpreter: a third of it is
+  BigQuery's rows, half of that in its SDK; the rest that of Azure's rows, the ledger, and 900 budgets (one for each
+  account) that are judged after each of three answers. Of waiting there is half a second.
 - `daemon at rest`: resident memory of `monitor run` between turns; against Python that has imported the same modules
   and made the same AWS clients.
 - `forecast`: not a ratio of costs but how wrong it is, beside two simple forecasts, on the same days. The three teams
