@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from alarms.errors import OutsideError, PermanentError, UnreachableError
 from monitor.model import Batch, Window
-from monitor.ports import BillingSource, PaidSource
+from monitor.ports import BillingSource, RememberingSource
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ class Fetched:
     `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
     it was not good enough for the ledger; then the source is asked for nothing more this turn. `flight`: of which call.
     `followed`: another answer is there already, and comes next.
-    `paid`: what it has cost although it failed.
+    `remembered`: what is kept of it although it failed: `meters` and `use` alone.
     """
 
     source: str
     batch: Batch | None = None
     error: OutsideError | None = None
-    paid: Batch | None = None
+    remembered: Batch | None = None
     window: Window | None = None
     running: bool = True
     last: bool = True
@@ -195,8 +195,8 @@ def _fetch(source: BillingSource, window: Window, *, running: bool, more: bool) 
     try:
         batch = source.fetch(window)
     except OutsideError as error:
-        paid = source.paid() if isinstance(source, PaidSource) else None
-        return Fetched(source.name, error=error, paid=paid, running=running)
+        remembered = source.remembered() if isinstance(source, RememberingSource) else None
+        return Fetched(source.name, error=error, remembered=remembered, running=running)
     except Exception:  # a defect in one source must not silence the others; it is told like a failure
         log.exception("A defect in a source. source=%s", source.name)
         defect = PermanentError("failed for a reason that is a defect of this program; see the log")

@@ -23,7 +23,7 @@ from monitor.config.model import Config
 from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
 from monitor.model import ApiUse, Batch, Window
-from monitor.ports import BillingSource, PaidSource, SourceDefaults
+from monitor.ports import BillingSource, RememberingSource, SourceDefaults
 from monitor.store import charges, facts, mended, meters
 from monitor.store.database import Store
 from monitor.store.facts import SourceClock
@@ -169,7 +169,7 @@ class Cycle:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
             fetched.refused.set()
-            failed = replace(fetched, batch=None, error=error, paid=self._paid_for(fetched))
+            failed = replace(fetched, batch=None, error=error, remembered=self._remembered(fetched))
             return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
         self._unjudged = bool(awaited) and not judge and (fetched.running or self._unjudged)
         _log_change(clock, moved_on)
@@ -183,15 +183,15 @@ class Cycle:
         self._changed()
         return None
 
-    def _paid_for(self, fetched: Fetched) -> Batch | None:
-        """What an answer has cost that the ledger refused."""
+    def _remembered(self, fetched: Fetched) -> Batch | None:
+        """What is kept of an answer that the ledger refused: what it has cost."""
         source, batch = self._sources[fetched.source], fetched.batch
-        if batch is None or not isinstance(source, PaidSource):
-            return fetched.paid
+        if batch is None or not isinstance(source, RememberingSource):
+            return fetched.remembered
         # The batch had told it, beside what it says of the bill: nothing else of it is kept.
-        paid = source.paid()
-        use = ApiUse(paid.use.calls + batch.use.calls, EXACT.add(paid.use.cost_usd, batch.use.cost_usd))
-        return replace(paid, use=use)
+        kept = source.remembered()
+        use = ApiUse(kept.use.calls + batch.use.calls, EXACT.add(kept.use.cost_usd, batch.use.cost_usd))
+        return replace(kept, use=use)
 
     def _moved_on(
         self, tx: sqlite3.Connection, clock: SourceClock, settings: SourceDefaults, fetched: Fetched, now: datetime
@@ -200,7 +200,7 @@ class Cycle:
         clock = replace(clock, first_attempt=clock.first_attempt or now)
         batch, window = fetched.batch, fetched.window
         if batch is None or window is None:
-            facts.add_paid(tx, clock.name, f"{now:%Y-%m}", fetched.paid)
+            facts.remember(tx, clock.name, f"{now:%Y-%m}", fetched.remembered)
             return after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
         if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
             raise BadDataError("it answered without its newest data, which it had published before")

@@ -35,10 +35,10 @@ class BillingSource(Protocol):
 
 
 @runtime_checkable
-class PaidSource(Protocol):
-    """A source of whose failed reads something is kept: what it paid for them, what it remembers of them."""
+class RememberingSource(Protocol):
+    """A source of whose failed reads something is kept: what they have cost, what it knows by them."""
 
-    def paid(self) -> Batch:
+    def remembered(self) -> Batch:
         """What reads that failed have left and no batch has told: its `meters` and `use` alone. Told once."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from alarms import registry as receivers_registry
@@ -18,9 +20,25 @@ from monitor.ports import BillingSource
 def outside(config: Config, clock: Clock) -> tuple[list[BillingSource], dict[str, Notifier]]:
     """What a config says of the world outside, made ready. Raises ConfigError."""
     problem = heartbeat.problem_of(config.monitor.heartbeat_url)
-    if problem is not None:
-        raise ConfigError([Problem(str(config.path), None, "monitor.heartbeat_url", problem)])
-    return build_sources(config), build_notifiers(config, clock)
+    problems = [] if problem is None else [Problem(str(config.path), None, "monitor.heartbeat_url", problem)]
+    sources: list[BillingSource] = []
+    notifiers: dict[str, Notifier] = {}
+    with _gathered(problems):
+        sources = build_sources(config)
+    with _gathered(problems):
+        notifiers = build_notifiers(config, clock)
+    if problems:
+        raise ConfigError(problems)
+    return sources, notifiers
+
+
+@contextmanager
+def _gathered(problems: list[Problem]) -> Iterator[None]:
+    """All that is wrong is told at once."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
 
 
 def build_sources(config: Config) -> list[BillingSource]:

@@ -126,7 +126,7 @@ class AzureCost:
             self._running = Unfinished()
         return batch
 
-    def paid(self) -> Batch:
+    def remembered(self) -> Batch:
         """As the port says."""
         seen, self._seen = self._seen, {}
         return Batch((), {}, None, meters=seen)

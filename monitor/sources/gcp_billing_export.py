@@ -154,7 +154,7 @@ class GcpBillingExport:
         """Read one window. Raises OutsideError as the port says."""
         return within(DEADLINE_S, lambda: self._fetch(window), what=f"source {self.name}")
 
-    def paid(self) -> Batch:
+    def remembered(self) -> Batch:
         """As the port says."""
         return Batch((), {}, None, meters=self._costs.count(Decimal(0), self._at), use=self._all_use())
 

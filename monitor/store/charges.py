@@ -14,11 +14,11 @@ from operator import itemgetter
 from typing import Any
 
 from alarms.model import Period
-from alarms.money import EXACT, is_amount, plain, total
+from alarms.money import is_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import UNATTRIBUTED, Batch, Charge, Series
 from monitor.store import known_series, meters
-from monitor.store.rollup import DayChange, verified_days, verified_totals, write_days
+from monitor.store.rollup import DayChange, verified_days, write_days
 from monitor.store.rows import (
     MICROSECONDS_PER_DAY,
     Table,
@@ -84,16 +84,6 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
     write_days(tx, days)
     meters.write(tx, source, batch.meters)
     return result
-
-
-def totals_by_series(connection: sqlite3.Connection, period: Period) -> dict[Series, Decimal]:
-    """What each series cost on the UTC days that start in the period; a series without a charge there is absent."""
-    sums: dict[int, Decimal] = {}
-    for rows in verified_totals(connection, period.start, period.end):
-        for _, series_id, billed_cost, _, _ in rows:
-            sums[series_id] = EXACT.add(sums.get(series_id, _ZERO), Decimal(billed_cost))
-    known = known_series.numbered(connection)
-    return {known_series.named(known, series_id): amount for series_id, amount in sums.items()}
 
 
 def day_totals(

@@ -137,11 +137,11 @@ def add_use(tx: sqlite3.Connection, source: str, month: str, use: ApiUse) -> Non
     tx.execute(_API_USE.replace, _API_USE.seal(source, month, known.calls + use.calls, cost_usd))
 
 
-def add_paid(tx: sqlite3.Connection, source: str, month: str, paid: Batch | None) -> None:
+def remember(tx: sqlite3.Connection, source: str, month: str, remembered: Batch | None) -> None:
     """Count what reads that failed have cost, and keep what the source remembers of it."""
-    if paid is not None:
-        meters.write(tx, source, paid.meters)
-        add_use(tx, source, month, paid.use)
+    if remembered is not None:
+        meters.write(tx, source, remembered.meters)
+        add_use(tx, source, month, remembered.use)
 
 
 def read_use(connection: sqlite3.Connection, source: str, month: str) -> ApiUse:

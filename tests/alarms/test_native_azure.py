@@ -189,7 +189,7 @@ def test_what_goes_over_the_wire_is_exact(azure: AzureCloud, native: AzureNative
     assert drift(native, exact) == {}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amount=st.decimals(min_value=Decimal("0.01"), max_value=Decimal("9999999999999.99"), places=2),
     percent=st.decimals(min_value=Decimal("0.01"), max_value=1000, places=2),
@@ -372,7 +372,7 @@ prefixes = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,39}\Z")
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=90)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(prefix=prefixes, budget=texts, account=st.uuids().map(str))
 def test_a_name_fits_and_tells_its_budget(prefix: str, budget: str, account: str) -> None:
     name = name_of(prefix, budget)
@@ -388,7 +388,7 @@ def test_a_name_fits_and_tells_its_budget(prefix: str, budget: str, account: str
     assert read == each or (read is not None and "~" in read)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(one=texts, other=texts)
 def test_two_budgets_have_two_names_whatever_the_case(one: str, other: str) -> None:
     names = {name_of(PREFIX, text).lower() for text in (one, other, one.upper(), one + "x")}
@@ -606,7 +606,7 @@ def test_a_budget_whose_ten_years_are_over_is_made_anew(azure: AzureCloud, appli
     assert held(azure)["properties"]["timePeriod"]["startDate"] == f"{day:%Y-%m}-01T00:00:00Z"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     now=st.integers(0, 15 * 365 * 24).map(lambda hours: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(hours=hours)),
     first_day=st.integers(1, 28),

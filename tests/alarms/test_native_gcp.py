@@ -315,7 +315,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shapes=st.lists(shapes, min_size=1, max_size=4, unique_by=lambda one: one.budget))
 def test_the_plan_is_empty_after_apply_whatever_the_budgets(world: World, shapes: list[Wanted]) -> None:
     world.budgets.clear()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alarms.model import (
@@ -323,7 +323,6 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(ACTIONS, st.integers(1, 12)), max_size=40))
 def test_quiet_changes_what_is_told_and_never_a_state(history: list[tuple[object, int]]) -> None:
     quiet, loud = World(), World()

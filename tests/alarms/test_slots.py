@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alarms.slots import Schedule, latest_slot, parse_schedule
@@ -66,7 +66,6 @@ def test_weekly_is_that_day_of_the_zone() -> None:
     ) == (datetime(2026, 11, 22, 16, tzinfo=UTC))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(ZONES),
     st.dates(date(1990, 1, 20), date(2036, 12, 1)),

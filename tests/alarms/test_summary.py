@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alarms.dispatch import Dispatcher
@@ -101,7 +101,6 @@ def test_one_id_for_a_slot_and_one_thread_for_a_receiver() -> None:
     assert message(SUMMARY, "oncall", NOW, BERLIN).id != written().id
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80), st.integers(0, 60))
 def test_every_receiver_takes_it_whatever_budgets_are_called(name: str, count: int) -> None:
     notification = written(many(count, name.replace("{", "").replace("}", "") + "{}"))

@@ -158,7 +158,7 @@ def test_there_is_nothing_in_an_empty_account(native: Native) -> None:
     assert native.owned().foreign == {}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=shapes)
 def test_plan_is_empty_after_apply_whatever_the_budget(native: Native, wanted: Wanted) -> None:
     apply(native, wanted)
@@ -174,7 +174,7 @@ def _designed(native: Native, wanted: Wanted) -> tuple[Any, Any]:
     return made.twins, made.cannot
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=shapes)
 def test_what_is_not_in_a_twin_is_said_for_each_threshold(cloud: Cloud, native: Native, wanted: Wanted) -> None:
     made = native.design(wanted, cloud.place)

@@ -19,6 +19,7 @@ from monitor.simulation.gcp import GoogleCloud
 from monitor.sources.gcp_billing_export import GcpBillingExport, Settings
 from monitor.store import charges, facts, meters
 from monitor.store.database import Store
+from tests.fakes.ledger import totals_by_series
 
 TABLE = "bill-proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
 EVER = Period(datetime(2020, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
@@ -100,7 +101,7 @@ class Books:
         """What is booked, by these attributes of the series (one name: not in a tuple); zeros left out."""
         found: dict[Any, Decimal] = {}
         with self.store.read() as tx:
-            for series, amount in charges.totals_by_series(tx, period).items():
+            for series, amount in totals_by_series(tx, period).items():
                 key = tuple(getattr(series, name) for name in names)
                 found[key] = found.get(key, Decimal(0)) + amount
         return {key[0] if len(names) == 1 else key: amount for key, amount in found.items() if amount}

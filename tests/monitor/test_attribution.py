@@ -142,7 +142,7 @@ def part_fails(chance: random.Random) -> Any:
 BY = st.sampled_from(([], ["service"], ["account"], ["account", "service"]))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9), BY, st.booleans(), st.integers(1, 6))
 def test_read_bit_by_bit_the_ledger_is_that_of_one_look(seed: int, by: list[Any], failing: bool, every: int) -> None:
     world = World(seed)
@@ -165,7 +165,7 @@ def test_read_bit_by_bit_the_ledger_is_that_of_one_look(seed: int, by: list[Any]
     assert attributed(ledger) == attributed(at_once)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 10**9), st.booleans(), st.integers(1, 9), st.sampled_from((1, 60, 150)))
 def test_read_in_parts_the_ledger_and_the_meters_are_those_of_one_look(
     seed: int, failing: bool, every: int, most: int
@@ -264,7 +264,7 @@ def test_a_service_that_is_new_in_every_account_is_not_read_at_once() -> None:
     assert attributed(ledger) == attributed(at_once)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.lists(BY, min_size=2, max_size=5))
 def test_total_stays_right_when_the_grain_is_changed(seed: int, grains: list[list[Any]]) -> None:
     world = World(seed)

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -27,6 +27,7 @@ from monitor.simulation.cost_explorer import CostExplorer, Refusal
 from monitor.sources.aws_cost_explorer import AwsCostExplorer, Settings
 from monitor.store import charges
 from monitor.store.database import Store, open_store
+from tests.fakes.ledger import totals_by_series
 
 CUR = Path(__file__).parents[3] / "shared/data/aws-cur/aws_cur_sample_2023-11.csv"
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
@@ -93,7 +94,7 @@ def put(store: Store, batch: Batch) -> dict[Series, Decimal]:
     with store.transaction() as tx:
         charges.replace(tx, "ce", batch, NOW)
     with store.read() as connection:
-        return {series: cost for series, cost in charges.totals_by_series(connection, EVER).items() if cost}
+        return {series: cost for series, cost in totals_by_series(connection, EVER).items() if cost}
 
 
 def test_cost_by_account_and_service_with_credits_refunds_and_tax_apart(explorer: CostExplorer) -> None:
@@ -582,7 +583,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(lines=LINES, seed=st.integers(0, 2**32), by=st.sampled_from([["service", "account"], ["account"], []]))
 def test_permuted_split_repeated_and_late_deliveries_give_the_same_totals(
     lines: list[tuple[int, str, str, str, str, Decimal]], seed: int, by: list[str]

@@ -22,6 +22,7 @@ from monitor.sources.azure_cost import AzureCost
 from monitor.store import charges
 from monitor.store.database import Store, open_store
 from tests.fakes.azure_direct import direct_source
+from tests.fakes.ledger import totals_by_series
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 ALL = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
@@ -65,10 +66,10 @@ def poll(store: Store, source: AzureCost, now: datetime) -> None:
 
 def ledger(store: Store) -> dict[Series, Decimal]:
     with store.read() as connection:
-        return {series: cost for series, cost in charges.totals_by_series(connection, ALL).items() if cost}
+        return {series: cost for series, cost in totals_by_series(connection, ALL).items() if cost}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), usage=st.lists(lines, max_size=25), detail=details)
 def test_late_split_permuted_and_repeated_deliveries_end_the_same(
     data: st.DataObject, usage: list[Usage], detail: dict[str, Any]

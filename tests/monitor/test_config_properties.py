@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "config.toml").read_text(encoding="utf-8")
 LINES = SHIPPED.splitlines()
 # A file per example in one directory is fine; nothing of the directory is looked at.
-RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 PIECES = (
     '" \' """ [ ] [[ ]] { } = , . # - \\ 1e9 nan inf true 2026-01-01 \0 each =[] ={} ="" =-1 =[[]] =[{}] é 𝔘 never '

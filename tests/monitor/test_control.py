@@ -116,7 +116,7 @@ def test_rubbish_is_answered_and_forgotten(server: Server, store: Store, data: b
     assert ask(store.directory, "silence", {}) is not None
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_any_line_at_all(server: Server, data: bytes) -> None:
     answer = raw(server, data.replace(b"\n", b"") + b"\n")

@@ -27,10 +27,11 @@ from monitor.model import ApiUse, Batch, Charge, MeterReading, Scope, Series, Wi
 from monitor.period import PeriodKind, month_of, months_before
 from monitor.status.judge import judge
 from monitor.status.render import render
-from monitor.store import charges, facts, meters
+from monitor.store import facts, meters
 from monitor.store.database import Store, open_store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
+from tests.fakes.ledger import totals_by_series
 
 MONTH = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 START = datetime(2026, 11, 10, tzinfo=UTC)
@@ -413,9 +414,9 @@ class PayingSource(FakeSource):
     def fetch(self, window: Window) -> Batch:
         read = MeterReading(window.period.end, Decimal(self.fetches))
         batch = super().fetch(window)
-        return replace(batch, meters={"read": read, **self.paid().meters}, use=ApiUse(2, Decimal(1)))
+        return replace(batch, meters={"read": read, **self.remembered().meters}, use=ApiUse(2, Decimal(1)))
 
-    def paid(self) -> Batch:
+    def remembered(self) -> Batch:
         return Batch((), {}, None, meters={"cost": MeterReading(START, Decimal(self.fetches))})
 
 
@@ -430,7 +431,7 @@ def test_what_an_answer_has_cost_is_kept_although_the_ledger_refuses_it(world: W
         kept = {key: reading.value for key, reading in meters.read(tx, "aws").items()}
         assert kept == {"read": 0, "cost": 2}, "only what it cost"
         assert facts.read_use(tx, "aws", "2026-11") == ApiUse(4, Decimal(2))
-        assert sum(charges.totals_by_series(tx, MONTH).values()) == 900
+        assert sum(totals_by_series(tx, MONTH).values()) == 900
 
 
 def test_a_past_month_is_filled_with_its_last_part(world: World) -> None:
@@ -590,7 +591,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(steps, min_size=1, max_size=12))
 def test_no_failed_empty_or_partial_answer_lowers_a_figure_or_ends_an_alarm(
     history: list[FakeSource], tmp_path_factory: pytest.TempPathFactory
@@ -648,14 +649,14 @@ def test_a_past_month_that_is_whole_from_a_later_day_on_withdraws_nothing_before
     world.turn()
     world.turn()
     with world.store.read() as connection:
-        found = charges.totals_by_series(connection, OCTOBER)
+        found = totals_by_series(connection, OCTOBER)
     assert {series.service: cost for series, cost in found.items()} == {"01": Decimal(100), "16": Decimal(100)}
 
 
 class Paying(FakeSource):
     """Pays for what it asks in vain, and has a limit on that."""
 
-    def paid(self) -> Batch:
+    def remembered(self) -> Batch:
         use = ApiUse(2, Decimal("0.5"))
         return Batch((), {}, None, meters={"cost": MeterReading(START, Decimal(self.fetches))}, use=use)
 
@@ -674,5 +675,5 @@ def test_a_past_month_read_again_in_another_grain_is_not_counted_twice(world: Wo
     world.turn()
     world.turn()
     with world.store.read() as connection:
-        totals = charges.totals_by_series(connection, OCTOBER)
+        totals = totals_by_series(connection, OCTOBER)
     assert totals == {Series("aws", "USD", service="AmazonEC2"): Decimal(100)}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alarms.model import OPEN_END, Foreseen, Period, Reading
@@ -88,7 +88,6 @@ def test_two_plans_of_a_budget_add_up() -> None:
 
 
 # Some of these plans take a while to reckon.
-patient = settings(deadline=None)
 hours = st.decimals("0.01", "2000", places=2)
 plans = st.lists(st.tuples(hours, st.booleans(), st.integers(0, 500)), min_size=1, max_size=4).map(
     lambda some: [
@@ -103,7 +102,6 @@ plans = st.lists(st.tuples(hours, st.booleans(), st.integers(0, 500)), min_size=
 )
 
 
-@patient
 @given(plans, st.lists(st.integers(-100, 5000), min_size=2, max_size=20))
 def test_planned_never_falls_and_the_end_never_moves_while_all_goes_as_planned(
     ours: list[Plan], instants: list[int]
@@ -116,7 +114,6 @@ def test_planned_never_falls_and_the_end_never_moves_while_all_goes_as_planned(
     assert whole == {sum(project(one).total for one in ours)}
 
 
-@patient
 @given(plans, st.sampled_from(PeriodKind))
 def test_the_periods_of_a_budget_share_a_plan_without_a_rest(ours: list[Plan], kind: PeriodKind) -> None:
     end = max(project(one).end for one in ours)
@@ -134,7 +131,6 @@ def test_the_periods_of_a_budget_share_a_plan_without_a_rest(ours: list[Plan], k
 doubtful = st.tuples(hours, hours, hours).map(lambda three: Spread.through(*sorted(three)))
 
 
-@patient
 @given(st.lists(doubtful, min_size=1, max_size=3), st.integers(-10, 3000))
 def test_what_remains_is_never_more_than_all_and_falls_as_time_goes_on(some: list[Spread], after: int) -> None:
     found = project(plan(*(phase(f"p{place}", one) for place, one in enumerate(some))))

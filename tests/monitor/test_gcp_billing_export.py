@@ -570,14 +570,14 @@ def test_what_was_billed_counts_even_if_no_row_of_it_came(
     stage.cloud.always = None
     with pytest.raises(PermanentError, match="more than max_cost_per_month"):
         books.read(source, NOW)
-    paid = source.paid()
-    assert paid.meters["cost 2026-11"].value == paid.use.cost_usd == 3 * Decimal("0.000059604645")
-    assert paid.use.calls == len(stage.cloud.calls)
-    assert source.paid().use == ApiUse(), "it is told once"
+    kept = source.remembered()
+    assert kept.meters["cost 2026-11"].value == kept.use.cost_usd == 3 * Decimal("0.000059604645")
+    assert kept.use.calls == len(stage.cloud.calls)
+    assert source.remembered().use == ApiUse(), "it is told once"
     # Another process knows it from the store.
     again = stage.source(backfill="1d", max_cost_per_month="0.0002")
     with pytest.raises(PermanentError, match="more than max_cost_per_month"):
-        again.fetch(again.windows(NOW, dict(paid.meters), None)[0])
+        again.fetch(again.windows(NOW, dict(kept.meters), None)[0])
 
 
 def test_a_query_that_was_refused_has_cost_nothing(stage: Stage, books: Books) -> None:
@@ -613,7 +613,7 @@ def test_every_query_has_a_limit(stage: Stage) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_however_lines_are_delivered_the_totals_are_the_same(stage: Stage, tmp_path: Path, data: st.DataObject) -> None:
     stage.bigquery.execute(TABLE, "DELETE FROM {table}")

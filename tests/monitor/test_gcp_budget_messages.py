@@ -31,6 +31,7 @@ from monitor.store.database import Store, open_store
 from tests.fakes import fault_server
 from tests.fakes.fault_server import FaultServer
 from tests.fakes.gcp_stage import EVER, TABLE, at
+from tests.fakes.ledger import totals_by_series
 
 NAME = "projects/bill-proj/subscriptions/budget"
 ACCOUNT = "0123AB-4567CD-89EF01"
@@ -78,11 +79,11 @@ class Books:
 
     def total(self, period: Period = EVER) -> Decimal:
         with self.store.read() as tx:
-            return sum(charges.totals_by_series(tx, period).values(), Decimal(0))
+            return sum(totals_by_series(tx, period).values(), Decimal(0))
 
     def invoices(self) -> dict[str, Decimal]:
         with self.store.read() as tx:
-            return {one.billing_period: amount for one, amount in charges.totals_by_series(tx, EVER).items()}
+            return {one.billing_period: amount for one, amount in totals_by_series(tx, EVER).items()}
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_month_ends_where_the_budgets_does_and_its_last_messages_belong_to_it(
     assert [books.read(at("12-02T15")).charges, len(topic.held)] == [(), 0]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_in_whatever_order_and_however_often_they_come(topic: PubSub, tmp_path: Path, data: st.DataObject) -> None:
     told = [(NOVEMBER + number * 6 * HOUR, Decimal(number) * 10 + Decimal("0.25"), NOVEMBER) for number in range(1, 9)]

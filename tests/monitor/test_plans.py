@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alarms.model import Period
@@ -121,7 +121,6 @@ def test_a_certain_plan_has_no_spread_and_its_phases_add_up_exactly(some: Sequen
     assert found.curve[-1][1] == found.total
 
 
-@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.tuples(doubtful, st.none() | interrupted), min_size=1, max_size=3))
 def test_quantiles_are_in_order_and_never_below_what_the_work_costs(
     some: Sequence[tuple[Spread, Interruptions | None]],
@@ -203,7 +202,6 @@ def test_a_budget_with_dates_is_charged_all_of_it() -> None:
     assert judge(project(plan(phase("a"))), limit("999", dates)).share == Decimal(1000)
 
 
-@settings(deadline=None)  # a busy machine takes its time
 @given(
     st.lists(doubtful, min_size=1, max_size=3), st.sampled_from([PeriodKind.WEEK, PeriodKind.MONTH, PeriodKind.YEAR])
 )

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config.prices import check_book
@@ -132,7 +132,6 @@ def test_of_two_of_one_day_the_users_counts() -> None:
     assert [one.quote for one in book(OLD).with_more([own], ()).choose("current", NOW)] == [own]
 
 
-@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.tuples(days, days, st.none() | days), min_size=1, max_size=12), st.lists(days, min_size=1))
 def test_a_book_that_was_asked_before_answers_as_a_new_one(
     some: list[tuple[int, int, int | None]], asked: list[int]

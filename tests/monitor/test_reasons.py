@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.comparison import terms_of
@@ -49,7 +49,6 @@ def compared(one: Plan, *quotes: Quote, rigs: tuple[Rig, ...] = ()) -> Compariso
     return compare(work_of(one), chosen, rigs, terms=Terms(START), currency="USD", demand=demand_of(one))
 
 
-@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.tuples(st.sampled_from(sorted(gpus())), st.decimals("0.01", "10000", places=2)), min_size=1))
 def test_the_work_of_a_plan_is_all_that_its_phases_compute(some: list[tuple[str, Decimal]]) -> None:
     phases = [phase(f"p{place}", str(hours), host=quote(gpu)) for place, (gpu, hours) in enumerate(some)]

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alarms.errors import AccessError, OutsideError, TemporaryError
@@ -267,7 +267,7 @@ def test_what_is_known_of_a_day_that_data_does_not_reach_into_is_not_expected_a_
 DAYS = st.dictionaries(st.integers(1, 9), st.decimals(min_value=0, max_value=500, places=2), max_size=6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(turns=st.lists(st.tuples(DAYS, st.booleans(), DAYS, st.booleans()), min_size=1, max_size=4))
 def test_whatever_comes_when_the_figure_is_that_of_the_higher_view(
     turns: list[tuple[dict[int, Decimal], bool, dict[int, Decimal], bool]],

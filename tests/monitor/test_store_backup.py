@@ -25,6 +25,7 @@ from monitor.store.mending import open_mended
 from monitor.store.outbox import StoredOutbox
 from monitor.store.rows import CorruptStoreError
 from monitor.store.verification import verify
+from tests.fakes.ledger import totals_by_series
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -45,7 +46,7 @@ def spend(store: Store, amount: str, at: datetime = NOW) -> None:
 
 def spent(store: Store) -> Decimal:
     with store.read() as connection:
-        return sum(charges.totals_by_series(connection, month_of(NOW)).values(), Decimal(0))
+        return sum(totals_by_series(connection, month_of(NOW)).values(), Decimal(0))
 
 
 @pytest.fixture

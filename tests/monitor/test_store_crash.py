@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from monitor.period import month_of
-from monitor.store.charges import totals_by_series
 from monitor.store.database import connect, open_store
 from tests.fakes import crash_program
+from tests.fakes.ledger import totals_by_series
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = crash_program.expected()

@@ -18,6 +18,7 @@ from monitor.store import charges, facts, mended, schema
 from monitor.store.database import open_store
 from monitor.store.mended import Mended, What
 from monitor.store.mending import open_mended
+from tests.fakes.ledger import totals_by_series
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,13 +35,13 @@ def fill(directory: Path) -> dict[Series, Decimal]:
     with open_store(directory) as store, store.transaction() as tx:
         charges.replace(tx, "aws", Batch(tuple(rows), dict.fromkeys(SERIES, window), None), NOW)
         facts.write_turn(tx, NOW)
-        return charges.totals_by_series(tx, month_of(NOW))
+        return totals_by_series(tx, month_of(NOW))
 
 
 def test_a_whole_store_is_opened_as_it_is(tmp_path: Path) -> None:
     right = fill(tmp_path)
     with open_mended(tmp_path, NOW) as store, store.read() as connection:
-        assert charges.totals_by_series(connection, month_of(NOW)) == right
+        assert totals_by_series(connection, month_of(NOW)) == right
         assert mended.read(connection) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db", "lock"]
 
@@ -99,7 +100,7 @@ def test_any_flipped_bit_either_does_no_harm_or_is_found_at_the_start(tmp_path: 
             note = mended.read(connection)
             found += note is not None
             expected = right if note is None else {}
-            assert charges.totals_by_series(connection, month_of(NOW)) == expected
+            assert totals_by_series(connection, month_of(NOW)) == expected
     assert 0 < found < 60
 
 

@@ -51,7 +51,7 @@ def price_at(tariff: Tariff, at: datetime) -> Decimal:
     raise AssertionError("no rate fits")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(rates, max_size=4),
     zones,
@@ -66,7 +66,6 @@ def test_it_is_the_sum_of_its_minutes(some: list[Rate], zone: str, begin: dateti
     assert abs(Fraction(found) - cost) < Fraction(1, 10**9)
 
 
-@settings(deadline=None)
 @given(st.lists(rates, max_size=4), st.lists(st.integers(1, 10_000), min_size=2, max_size=6))
 def test_longer_costs_more_in_whatever_order_it_is_asked(some: list[Rate], lengths: list[int]) -> None:
     tariff = Tariff((*some, REST))

@@ -20,9 +20,10 @@ from monitor.disk import Disk
 from monitor.errors import StoreError
 from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import month_of, months_before
-from monitor.store import charges, facts, mended
+from monitor.store import facts, mended
 from monitor.store.database import Store
 from monitor.store.mending import open_mended
+from tests.fakes.ledger import totals_by_series
 from tests.monitor.test_cycle import World, budget
 from tests.torture.suite import chance, say, share
 
@@ -94,7 +95,7 @@ def totals(store: Store) -> dict[datetime, Decimal]:
     with store.read() as connection:
         found = {}
         for month in months_before(END + DAY, BEGIN):
-            amount = sum(charges.totals_by_series(connection, month).values(), Decimal(0))
+            amount = sum(totals_by_series(connection, month).values(), Decimal(0))
             if amount:
                 found[month.start] = amount
     return found
