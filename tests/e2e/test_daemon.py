@@ -228,6 +228,9 @@ def test_a_heartbeat_that_cannot_be_called_is_said_at_the_start(
         assert (done.returncode, "monitor.heartbeat_url" in done.stderr) == (78, True), done.stderr
         assert "canary" not in done.stderr
     assert stage.run("notify", "mail").returncode == 0, "a message needs no heartbeat"
+    del stage.environment["SLACK_WEBHOOK"]
+    done = stage.run("once")
+    assert all(one in done.stderr for one in ("monitor.heartbeat_url", "SLACK_WEBHOOK")), "all that is wrong at once"
 
 
 def test_files_are_private_but_the_status_is_for_everybody(stage: Stage) -> None:
