@@ -167,9 +167,17 @@ def _own_environment() -> Iterator[None]:
 @contextmanager
 def _ending_well() -> Iterator[None]:
     """Let a closed terminal or `kill` end the demo as Ctrl-C does, so that nothing stays behind."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    stopped: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if stopped:  # on the way out another error may have come of it
+            raise KeyboardInterrupt
