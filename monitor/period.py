@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -69,6 +70,16 @@ def month_of(instant: datetime) -> Period:
     """The UTC calendar month that an instant falls in."""
     start = midnight(instant.astimezone(UTC).date().replace(day=1))
     return Period(start, midnight((start + timedelta(days=32)).date().replace(day=1)))
+
+
+def without(period: Period, holes: Iterable[Period]) -> list[Period]:
+    """What is left of a stretch of time outside of these, in order."""
+    left, start = [], period.start
+    for hole in sorted(holes, key=lambda hole: hole.start):
+        if start < min(hole.start, period.end):
+            left.append(Period(start, min(hole.start, period.end)))
+        start = max(start, hole.end)
+    return [*left, Period(start, period.end)] if start < period.end else left
 
 
 def months_before(instant: datetime, oldest: datetime) -> list[Period]:

@@ -42,6 +42,12 @@ _LABEL = """COALESCE(
       (SELECT MAX(label.value) FROM UNNEST(labels) AS label WHERE label.key = @{key}),
       (SELECT MAX(label.value) FROM UNNEST(project.labels) AS label WHERE label.key = @{key}),
       '')"""
+# What is sent of a day, in short: the sum of 40 bits of each row's digest, room for eight million rows. Neither the
+# date of an export nor the number of its lines would do: a line may be labelled anew, or taken back by another.
+_DIGEST = "CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(@way, '|', {texts}))), 1, 10)) AS INT64)"
+_UNTIL = "CAST(used_until AS STRING)"
+# What a row says of others than itself.
+_OF_ALL = ("unusable", "newest_usage", "newest", "newest_elsewhere", "elsewhere", "days_shown")
 _AMOUNT = "SAFE_CAST(CAST({column} AS STRING) AS BIGNUMERIC)"
 # Usage of a month that had been closed long before its invoice: the invoice's first day, which is read for as long as
 # that invoice may change; else the day of the usage.
@@ -63,22 +69,34 @@ _QUERY = """WITH line AS (
   FROM `{table}`
   WHERE {loaded}usage_start_time < @until
     AND (usage_start_time >= @since OR invoice.month >= @invoice)
+),
+booked AS (
+  SELECT
+    day_booked, invoice_month, {names}, kind, code,
+    CAST(ROUND(SUM(amount), 18) AS STRING) AS cost,
+    CAST(ROUND(SUM(credited), 18) AS STRING) AS credit,
+    UNIX_SECONDS(MAX(used_until)) AS used_until,
+    SUM(COUNTIF(code = @currency AND (amount IS NULL OR unusable_credits > 0))) OVER () AS unusable,
+    UNIX_SECONDS(MAX(MAX(IF(code = @currency AND kind = 'regular', known_until, NULL))) OVER ()) AS newest_usage,
+    UNIX_SECONDS(MAX(MAX(IF(code = @currency, known_until, NULL))) OVER ()) AS newest,
+    UNIX_SECONDS(MAX(MAX(IF(code != @currency, known_until, NULL))) OVER ()) AS newest_elsewhere,
+    MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere,
+    COUNT(DISTINCT IF(code = @currency AND COUNTIF(IFNULL(amount, 1) != 0) > 0, day_booked, NULL))
+      OVER (PARTITION BY SUBSTR(day_booked, 1, 7)) AS days_shown
+  FROM line
+  WHERE day_booked BETWEEN @first_day AND @last_day
+  GROUP BY day_booked, invoice_month, {names}, kind, code
+),
+told AS (
+  SELECT
+    {told},
+    SUM({digest}) OVER (PARTITION BY day_booked) AS day_digest,
+    ROW_NUMBER() OVER (PARTITION BY day_booked) AS place
+  FROM booked
 )
-SELECT
-  day_booked, invoice_month, {names}, kind, code,
-  CAST(ROUND(SUM(amount), 18) AS STRING) AS cost,
-  CAST(ROUND(SUM(credited), 18) AS STRING) AS credit,
-  UNIX_SECONDS(MAX(used_until)) AS used_until,
-  SUM(COUNTIF(code = @currency AND (amount IS NULL OR unusable_credits > 0))) OVER () AS unusable,
-  UNIX_SECONDS(MAX(MAX(IF(code = @currency AND kind = 'regular', known_until, NULL))) OVER ()) AS newest_usage,
-  UNIX_SECONDS(MAX(MAX(IF(code = @currency, known_until, NULL))) OVER ()) AS newest,
-  UNIX_SECONDS(MAX(MAX(IF(code != @currency, known_until, NULL))) OVER ()) AS newest_elsewhere,
-  MAX(MAX(IF(code != @currency, code, NULL))) OVER () AS elsewhere,
-  COUNT(DISTINCT IF(code = @currency AND COUNTIF(IFNULL(amount, 1) != 0) > 0, day_booked, NULL))
-    OVER (PARTITION BY SUBSTR(day_booked, 1, 7)) AS days_shown
-FROM line
-WHERE day_booked BETWEEN @first_day AND @last_day
-GROUP BY day_booked, invoice_month, {names}, kind, code
+SELECT {told}, day_digest
+FROM told
+WHERE place = 1 OR STRPOS(@known, CONCAT(' ', day_booked, ':', CAST(day_digest AS STRING), ' ')) = 0
 ORDER BY day_booked"""
 
 
@@ -89,10 +107,12 @@ class Line:
     `day`: of the usage; the first of the invoice's month where the usage is older than the month before that.
     `until`: where usage ends, on that day. `invoice`: the first day of its month. `days_shown`: on how many days of the
     month there are lines that cost something, whether or not others take it back: a correction comes as a further line.
+    `day_digest`: of all lines of that day.
     """
 
     day: date
     days_shown: int
+    day_digest: int
     invoice: date
     account: str
     service: str
@@ -132,6 +152,7 @@ def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitione
         grain["run"] = _LABEL.format(key="run")
     grain |= {name: _LABEL.format(key=name) for name in (f"tag_{place}" for place in range(len(tags)))}
     names = {name: f"by_{name}" for name in grain}
+    line = ["day_booked", "invoice_month", *names.values(), "kind", "code", "cost", "credit"]
     return _QUERY.format(
         table=table,
         day=_DAY_BOOKED,
@@ -139,14 +160,20 @@ def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitione
         names=", ".join(names.values()) or "by_nothing",
         cost=_AMOUNT.format(column="cost"),
         credit=_AMOUNT.format(column="credit.amount"),
+        told=", ".join([*line, "used_until", *_OF_ALL]),
+        digest=_DIGEST.format(texts=", '|', ".join(f"IFNULL({text}, '')" for text in [*line, _UNTIL])),
         loaded="_PARTITIONTIME >= @loaded AND " if partitioned else "",
     )
 
 
 def parameters_of(
-    period: Period, currency: str, run_tag: str | None, tags: Sequence[str], *, partitioned: bool
+    period: Period, currency: str, tags: Sequence[str], *, partitioned: bool
 ) -> dict[str, str | datetime]:
-    """The query's parameters. `run_tag` None: runs are not told apart."""
+    """The query's parameters, but for three.
+
+    `run`: the label that names runs, if they are told apart. `known`: digests of days that are booked as they are, each
+    as ` day:digest `; of such a day one row stands for all. `way`: a text; other ways of asking have other digests.
+    """
     parameters: dict[str, str | datetime] = {
         "since": period.start,
         "until": period.end,
@@ -158,8 +185,6 @@ def parameters_of(
     if partitioned:
         # From the day of loading on, without an end: what is late is loaded late.
         parameters["loaded"] = period.start - _LOAD_MARGIN
-    if run_tag is not None:
-        parameters["run"] = run_tag
     return parameters | {f"tag_{place}": key for place, key in enumerate(tags)}
 
 
@@ -174,6 +199,7 @@ def line_of(row: Row, tags: Sequence[str]) -> Line:
         return Line(
             day=day,
             days_shown=int(row["days_shown"]),
+            day_digest=int(row["day_digest"]),
             invoice=date(int(invoice[:4]), int(invoice[4:]), 1),
             account=str(row.get("by_account", "")),
             service=str(row.get("by_service", "")),

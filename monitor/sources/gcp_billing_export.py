@@ -6,7 +6,7 @@ was estimated first and is never billed for more than it may cost; while the tab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,8 +22,9 @@ from alarms.money import total
 from alarms.settings import Duration
 from alarms.words import instant_text
 from monitor.billing_months import BillingMonths
-from monitor.clients.bigquery import BigQuery, Row, Table
+from monitor.clients.bigquery import BigQuery, Table
 from monitor.clients.billing_export import Overview, columns_for, line_of, overview_of, parameters_of, query_of
+from monitor.clients.export_answer import ExportAnswer
 from monitor.clients.gcp_billing import account_text
 from monitor.clients.gcp_keys import (
     BILLING_MONTHS,
@@ -35,18 +36,18 @@ from monitor.clients.gcp_keys import (
     TableName,
     billing_account_in,
 )
-from monitor.clients.line_costs import LineCosts
+from monitor.clients.known_days import KnownDays
 from monitor.clients.query_costs import QueryCosts, billed_for, price_of, size_text
 from monitor.clients.shown_days import ShownDays
 from monitor.clients.table_marks import TableMarks
 from monitor.clock import SystemClock
 from monitor.errors import OutsideError, PermanentError
 from monitor.model import ApiUse, Batch, MeterReading, Window
-from monitor.period import midnight, month_of
+from monitor.period import month_of
 from monitor.ports import BillingSource
 
 DEADLINE_S = 60.0
-_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+_SECOND = timedelta(seconds=1)
 # An invoice's month ends at midnight in US Pacific time, 07:00 or 08:00 UTC; Google closes it within about five working
 # days.
 _CLOSED_AFTER = timedelta(days=9, hours=8)
@@ -109,14 +110,12 @@ def create(settings: Settings) -> BillingSource:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """What is left of a query's rows, which come by day. `since`: from where on nothing of them is booked yet."""
+    """What is left of an answer, what is true of all of it, and what to remember when all of it is booked."""
 
     reader: BigQuery
-    rows: Iterator[Row]
-    first: Row
-    since: datetime
-    marks: Mapping[str, MeterReading]
-    shown: ShownDays
+    answer: ExportAnswer
+    overview: Overview
+    marks: dict[str, MeterReading]
 
 
 class GcpBillingExport:
@@ -183,7 +182,8 @@ class GcpBillingExport:
             return Batch((), {}, known, use=reader.use)
         if (start := table.kept_from(window.period.start, self._at)) >= window.period.end:
             return Batch((), {}, None, use=reader.use)
-        query, parameters = self._query(Period(start, window.period.end), table)
+        days = KnownDays(window.meters, window.period)
+        query, parameters = self._query(Period(start, window.period.end), table, days.text)
         self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
         try:
             rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
@@ -198,53 +198,46 @@ class GcpBillingExport:
         marks = cost
         if self._is_running(window) and overview.newest is not None and not overview.unusable:
             marks = cost | self._marks.after(table, overview.newest, self._at)
-        # Of what was before the first line that is there, nothing is said: the table may have been made anew.
         shown = ShownDays(self._settings.table, self._settings.currency, known=window.meters, start=start)
+        # Of what was before the first line that is there, nothing is said: the table may have been made anew.
         since = shown.begins(line_of(first, self._settings.tags), table.made)
         if since >= window.period.end:
             # Nothing of it may be booked, so it is no news either.
             return Batch((), {}, None, meters=cost, use=reader.use)
-        return self._next_part(window, _Rest(reader, rows, first, since, marks, shown))
+        way = self.name, self._settings.currency, self._settings.tags
+        answer = ExportAnswer(*way, first, rows, since, window.period.end, shown, days)
+        return self._next_part(window, _Rest(reader, answer, overview, marks))
 
     def _next_part(self, window: Window, rest: _Rest) -> Batch:
-        """As many days as have about `most` rows, one at least; all that is left if that is fewer."""
-        overview = overview_of(rest.first)
-        costs = LineCosts(self.name)
-        row: Row | None = rest.first
-        count, booked = 0, rest.since.date()
-        while row is not None:
-            line = line_of(row, self._settings.tags)
-            if count >= self._most and line.day > booked:
-                break
-            count, booked = count + 1, max(booked, line.day)
-            rest.shown.take(line.day, line.days_shown)
-            if line.currency == self._settings.currency and line.day >= rest.since.date():
-                costs.add(line)
-            row = next(rest.rows, None)
-        span = Period(rest.since, window.period.end if row is None else midnight(booked + _DAY))
-        rest.shown.check(span)
-        charges, replaces = costs.charges(span)
-        unusable = overview.unusable
+        part, unusable = rest.answer.next_part(self._most), rest.overview.unusable
+        meters: dict[str, MeterReading] = {}
+        if self._is_running(window):
+            meters |= rest.answer.days.meters(part.span, sure=not unusable)
+        if self._is_running(window) and part.last:
+            meters |= rest.answer.shown.meters
         batch = Batch(
-            charges,
-            replaces,
-            overview.newest,
+            part.charges,
+            part.replaces,
+            rest.overview.newest,
             # What is only known in part must not withdraw anything.
-            whole=None if unusable else span,
+            whole=None if unusable else part.span,
+            unchanged=part.unchanged,
             rejected=unusable,
-            missing=(f"{unusable} unusable line{'s' * (unusable > 1)} of the export",) if unusable else (),
+            meters=meters,
             use=rest.reader.use,
         )
-        if row is None:
-            days = rest.shown.meters if self._is_running(window) else {}
-            return replace(batch, meters={**rest.marks, **days})
-        return replace(batch, missing=(), rest=replace(window, part=replace(rest, first=row, since=span.end)))
+        if not part.last:
+            return replace(batch, rest=replace(window, part=rest))
+        missing = (f"{unusable} unusable line{'s' * (unusable > 1)} of the export",) if unusable else ()
+        return replace(batch, missing=missing, meters=meters | rest.marks)
 
-    def _query(self, period: Period, table: Table) -> tuple[str, dict[str, str | datetime]]:
+    def _query(self, period: Period, table: Table, known: str = "") -> tuple[str, dict[str, str | datetime]]:
         settings = self._settings
         query = query_of(settings.table, settings.by, settings.tags, partitioned=table.partitioned)
-        run_tag = settings.run_tag if "run" in settings.by else None
-        return query, parameters_of(period, settings.currency, run_tag, settings.tags, partitioned=table.partitioned)
+        parameters = parameters_of(period, settings.currency, settings.tags, partitioned=table.partitioned)
+        if "run" in settings.by:
+            parameters["run"] = settings.run_tag
+        return query, parameters | {"way": self._marks.way, "known": known}
 
     def _described(self, reader: BigQuery) -> Table:
         table = reader.describe()

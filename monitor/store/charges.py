@@ -17,6 +17,7 @@ from alarms.model import Period
 from alarms.money import is_amount, plain, total
 from monitor.errors import BadDataError
 from monitor.model import UNATTRIBUTED, Batch, Charge, Series
+from monitor.period import without
 from monitor.store import known_series, meters
 from monitor.store.rollup import DayChange, verified_days, write_days
 from monitor.store.rows import (
@@ -66,24 +67,23 @@ def replace(tx: sqlite3.Connection, source: str, batch: Batch, observed_at: date
     """
     delivered = _by_series(source, batch)
     ids = known_series.numbers_of(tx, source, batch.replaces)
-    result = Replaced()
     rows: list[tuple[Value, ...]] = []
-    days: list[DayChange] = []
-    for window, named in _by_window(tx, batch, ids).items():
+    days: dict[Series, list[DayChange]] = {}
+    new = revised = withdrawn = 0
+    for window, named in _by_window(tx, batch, ids):
         stored = _stored(tx, [ids[series] for series in named], window)
         for series in named:
-            number = ids[series]
-            change = _compare(number, window, stored.get(number, []), delivered.get(series, {}))
+            costs = _starting_in(window, delivered.get(series, {})) if batch.unchanged else delivered.get(series, {})
+            change = _compare(ids[series], window, stored.get(ids[series], []), costs)
             if change is not None:
                 rows += (_CHARGE.seal(*row, to_micros(observed_at)) for row in change.rows)
-                days += change.days
-                result = _sum_of(result, change.counts)
-                if UNATTRIBUTED not in (series.account, series.service) and _costs_less(change.days):
-                    result = _sum_of(result, Replaced(fallen=1))
+                days.setdefault(series, []).extend(change.days)
+                new, revised, withdrawn = new + change.new, revised + change.revised, withdrawn + change.withdrawn
     tx.executemany(_CHARGE.insert, rows)
-    write_days(tx, days)
+    write_days(tx, [day for of_series in days.values() for day in of_series])
     meters.write(tx, source, batch.meters)
-    return result
+    fallen = (UNATTRIBUTED not in (series.account, series.service) and _costs_less(days[series]) for series in days)
+    return Replaced(new, revised, withdrawn, sum(fallen))
 
 
 def day_totals(
@@ -124,7 +124,9 @@ class _Change:
 
     rows: list[tuple[Value, ...]]
     days: list[DayChange]
-    counts: Replaced
+    new: int
+    revised: int
+    withdrawn: int
 
 
 def _by_series(source: str, batch: Batch) -> dict[Series, _Costs]:
@@ -138,6 +140,8 @@ def _by_series(source: str, batch: Batch) -> dict[Series, _Costs]:
         for charge in of_series:
             if window is None or charge.period.start not in window or charge.period.end <= charge.period.start:
                 raise _bad(charge, "is outside the window that was read")
+            if any(charge.period.start in stretch for stretch in batch.unchanged):
+                raise _bad(charge, "is where nothing was to have changed")
             key, cost = _micros(charge.period), _canonical(charge)
             # The same row twice is one charge (a page that was served twice); two amounts for it are a contradiction.
             if costs.setdefault(key, cost) != cost:
@@ -169,8 +173,15 @@ def _bad(charge: Charge, what: str) -> BadDataError:
     )
 
 
-def _by_window(tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]) -> dict[Period, list[Series]]:
-    """The series whose charges are replaced, by where; with those that a whole answer does not name any more."""
+def _starting_in(window: Period, costs: _Costs) -> _Costs:
+    since, until = to_micros(window.start), to_micros(window.end)
+    return {key: cost for key, cost in costs.items() if since <= key[0] < until}
+
+
+def _by_window(
+    tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]
+) -> Iterator[tuple[Period, list[Series]]]:
+    """Where charges are replaced, and of which series; with those that a whole answer does not name any more."""
     windows: dict[Period, list[Series]] = {}
     for series, window in batch.replaces.items():
         windows.setdefault(window, []).append(series)
@@ -185,7 +196,9 @@ def _by_window(tx: sqlite3.Connection, batch: Batch, ids: Mapping[Series, int]) 
         inside = booked[window]
         known = (series for series, number in ids.items() if number in inside and account in (None, series.account))
         windows.setdefault(window, []).extend(series for series in known if series not in batch.replaces)
-    return windows
+    for window, named in windows.items():
+        for stretch in without(window, batch.unchanged):
+            yield stretch, named
 
 
 def _compare(series_id: int, window: Period, rows: list[tuple[Any, ...]], delivered: _Costs) -> _Change | None:
@@ -213,7 +226,9 @@ def _compare(series_id: int, window: Period, rows: list[tuple[Any, ...]], delive
     return _Change(
         rows=new_rows,
         days=[_day(number, series_id, stored, after) for number in days],
-        counts=Replaced(new, len(changed) - new, len(gone)),
+        new=new,
+        revised=len(changed) - new,
+        withdrawn=len(gone),
     )
 
 
@@ -251,12 +266,3 @@ def _total_of(day: int, costs: _Costs) -> str | None:
         Decimal(cost) for (start, _), cost in costs.items() if cost is not None and start // MICROSECONDS_PER_DAY == day
     ]
     return plain(total(live)) if live else None
-
-
-def _sum_of(one: Replaced, other: Replaced) -> Replaced:
-    return Replaced(
-        one.new + other.new,
-        one.revised + other.revised,
-        one.withdrawn + other.withdrawn,
-        one.fallen + other.fallen,
-    )

@@ -528,6 +528,8 @@ def test_while_the_table_has_not_changed_no_query_is_run(stage: Stage, books: Bo
     assert batch.use.cost_usd > 0, "once in a while it is read all the same"
     books.read(stage.source(backfill="1d", by=["service"]), NOW + 13 * HOUR)
     assert books.totals("account") == {"": books.total()}, "another way to read it is another read"
+    books.read(stage.source(backfill="1d"), NOW + 14 * HOUR)
+    assert books.totals("account").keys() == {"train", "infer", ""}, "and so is the way back, though nothing is new"
 
 
 def test_what_queries_cost_is_counted_and_limited_across_processes(stage: Stage, books: Books) -> None:

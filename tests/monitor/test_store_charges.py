@@ -92,6 +92,25 @@ def test_an_answer_that_is_whole_for_an_account_withdraws_what_it_does_not_name_
     assert totals(store) == {mine: Decimal(1), gone: Decimal(4), other: Decimal(8)}
 
 
+def test_where_nothing_has_changed_what_is_stored_stays(store: Store) -> None:
+    put(store, batch(charge(EC2, 0, "1"), charge(EC2, 24, "2"), charge(S3, 25, "4"), charge(S3, 48, "8"), until=72))
+    second = Period(START + DAY, START + 2 * DAY)
+    one = batch(charge(EC2, 0, "16"), until=72)
+    one = dataclasses.replace(one, whole=Period(START, START + 3 * DAY), unchanged=(second,))
+    assert put(store, one) == Replaced(revised=1, withdrawn=1, fallen=1)
+    assert totals(store) == {EC2: Decimal(16 + 2), S3: Decimal(4)}
+    with pytest.raises(BadDataError, match="is where nothing was to have changed"):
+        put(store, dataclasses.replace(batch(charge(EC2, 24, "2")), unchanged=(second,)))
+
+
+def test_what_moves_past_a_day_without_a_change_has_not_fallen(store: Store) -> None:
+    put(store, batch(charge(EC2, 0, "5"), charge(EC2, 24, "1"), until=72))
+    moved = batch(charge(EC2, 0, "2"), charge(EC2, 48, "3"), until=72)
+    moved = dataclasses.replace(moved, unchanged=(Period(START + DAY, START + 2 * DAY),))
+    assert put(store, moved) == Replaced(new=1, revised=1)
+    assert totals(store) == {EC2: Decimal(6)}
+
+
 def test_category_billing_period_and_tags_make_series_of_their_own(store: Store) -> None:
     kinds = [
         EC2,
