@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from monitor.output import say as _say
 if TYPE_CHECKING:
     from alarms.model import Notification
     from monitor.config import Config
+    from monitor.store.database import Store
 
 _DELIVERY_LIMIT = timedelta(seconds=60)
 
@@ -61,7 +62,6 @@ def once(options: argparse.Namespace) -> int:
     """Do one turn and say what it did."""
     from monitor import logs
     from monitor import once as report_of
-    from monitor.store import facts
     from monitor.store.mending import open_mended
 
     clock = FixedClock(options.as_of) if options.as_of else SystemClock()
@@ -71,13 +71,7 @@ def once(options: argparse.Namespace) -> int:
     with open_mended(_state_dir(options), now) as store:
         from monitor.app import App
 
-        with store.read() as connection:
-            last = facts.last_turn(connection)
-        if last is not None and now < last:
-            raise UserError(
-                f"--as-of {to_text(now)} lies before the last turn, {to_text(last)}: the past cannot be judged again; "
-                "use a later time or another --state-dir"
-            )
+        _refuse_the_past(store, now)
         app = App(config, store, clock)
         report = app.turn(now, everything=True)
         delivered = app.deliver(report, _DELIVERY_LIMIT)
@@ -91,6 +85,18 @@ def once(options: argparse.Namespace) -> int:
     if unstored is not None:
         remark(f"nothing of this was stored, and it will be told again: {unstored[1]}")
     return ExitCode.OK if report.no_failure and unstored is None else ExitCode.TEMPORARY
+
+
+def _refuse_the_past(store: Store, now: datetime) -> None:
+    from monitor.store import facts
+
+    with store.read() as connection:
+        last = facts.last_turn(connection)
+    if last is not None and now < last:
+        raise UserError(
+            f"--as-of {to_text(now)} lies before the last turn, {to_text(last)}: the past cannot be judged again; "
+            "use a later time or another --state-dir"
+        )
 
 
 def check_config(options: argparse.Namespace) -> int:

@@ -17,14 +17,15 @@ from typing import TypeVar
 
 from alarms.faults import Fault
 from alarms.money import EXACT
-from monitor.attempts import after_failure, is_due, was_read
+from monitor import booking
+from monitor.attempts import is_due, was_read
 from monitor.collect import Collector, Fetched
 from monitor.config.model import Config
 from monitor.errors import BadDataError
 from monitor.evaluation import Evaluator
 from monitor.model import ApiUse, Batch, Window
-from monitor.ports import BillingSource, RememberingSource, SourceDefaults
-from monitor.store import charges, facts, mended, meters
+from monitor.ports import BillingSource, RememberingSource
+from monitor.store import facts, mended, meters
 from monitor.store.database import Store
 from monitor.store.facts import SourceClock
 from monitor.store.outbox import StoredOutbox
@@ -34,8 +35,6 @@ __all__ = ["Cycle", "Faults", "SourceReport", "TurnReport"]
 
 log = logging.getLogger(__name__)
 
-# What a source lacks while a window comes in parts: until the last its figures are at least what they say.
-_REST = "the rest of a long read"
 # A year's messages and a bit, so that this November can be held against the last.
 _REMEMBERED = timedelta(days=400)
 
@@ -150,21 +149,18 @@ class Cycle:
         `awaited`: the sources that are still to answer. `whole`: no running window is there in part only, from which
         nothing may be concluded yet.
         """
-        seen = report.sources.setdefault(fetched.source, SourceReport(fetched.source))
         judge = whole and not fetched.followed and (fetched.running or self._unjudged)
 
         def book(tx: sqlite3.Connection) -> tuple[SourceClock, SourceClock]:
-            clock = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
-            moved_on = self._moved_on(tx, clock, self._settings[fetched.source], fetched, now)
-            facts.write_clock(tx, moved_on)
+            clocks = self._book(tx, fetched, now)
             if not awaited:
                 self._finish(tx, report, now, faults)
             elif judge:
                 self._evaluate(tx, report, now, faults, awaited)
-            return clock, moved_on
+            return clocks
 
         try:
-            clock, moved_on = self._commit(report, book)
+            before, after = self._commit(report, book)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
@@ -172,16 +168,20 @@ class Cycle:
             failed = replace(fetched, batch=None, error=error, remembered=self._remembered(fetched))
             return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
         self._unjudged = bool(awaited) and not judge and (fetched.running or self._unjudged)
-        _log_change(clock, moved_on)
-        if fetched.batch is not None:
-            seen.charges += len(fetched.batch.charges)
-            seen.rejected += fetched.batch.rejected
-            seen.missing = (*seen.missing, *fetched.batch.missing)
-        if fetched.error is not None:
-            seen.ok = False
-            seen.error = str(fetched.error)
+        _log_change(before, after)
+        report.of(fetched.source).add(fetched.batch, fetched.error)
         self._changed()
         return None
+
+    def _book(self, tx: sqlite3.Connection, fetched: Fetched, now: datetime) -> tuple[SourceClock, SourceClock]:
+        """The source's clock before and after."""
+        before = facts.read_clocks(tx).get(fetched.source) or SourceClock(fetched.source)
+        settings, poll = self._settings[fetched.source], self._config.monitor.poll
+        after, restated = booking.book(tx, before, fetched, settings, poll=poll, now=now)
+        facts.write_clock(tx, after)
+        if restated:
+            self._evaluator.restated()
+        return before, after
 
     def _remembered(self, fetched: Fetched) -> Batch | None:
         """What is kept of an answer that the ledger refused: what it has cost."""
@@ -192,47 +192,6 @@ class Cycle:
         kept = source.remembered()
         use = ApiUse(kept.use.calls + batch.use.calls, EXACT.add(kept.use.cost_usd, batch.use.cost_usd))
         return replace(kept, use=use)
-
-    def _moved_on(
-        self, tx: sqlite3.Connection, clock: SourceClock, settings: SourceDefaults, fetched: Fetched, now: datetime
-    ) -> SourceClock:
-        """Put a batch into the ledger, and the source's clocks after it."""
-        clock = replace(clock, first_attempt=clock.first_attempt or now)
-        batch, window = fetched.batch, fetched.window
-        if batch is None or window is None:
-            facts.remember(tx, clock.name, f"{now:%Y-%m}", fetched.remembered)
-            return after_failure(clock, fetched.error, settings, self._config.monitor.poll, now)
-        if fetched.running and clock.data_as_of and batch.data_as_of and batch.data_as_of < clock.data_as_of:
-            raise BadDataError("it answered without its newest data, which it had published before")
-        if not fetched.running and batch.rest is None and window.part is None:
-            batch = _as_a_whole(batch, window)
-        if window.meters and not meters.known(tx, clock.name):
-            raise BadDataError("it had been asked for less than is missing since the store was mended")
-        booked = charges.replace(tx, clock.name, batch, now)
-        if batch.rejected and booked.fallen:
-            raise BadDataError("it answered with unusable readings where it had given figures before")
-        if booked.revised or booked.withdrawn:
-            counts = (clock.name, booked.revised, booked.withdrawn)
-            self._evaluator.restated()
-            log.info("Charges were restated. source=%s revised=%d withdrawn=%d", *counts)
-        facts.add_use(tx, clock.name, f"{now:%Y-%m}", batch.use)
-        if batch.rest is not None:
-            return replace(clock, missing=(_REST,)) if fetched.running else clock
-        clock = clock.filled(window.period.start)
-        if not fetched.running:
-            return clock
-        clock = replace(clock, last_attempt=now, failures=0, unreachable=0, access=True)
-        clock = replace(clock, next_attempt_at=now + settings.every)
-        if batch.data_as_of is None:
-            # Let in and answered, but with nothing: that confirms neither a figure nor that nothing is missing.
-            return replace(clock, error="it answered, but has no data for us")
-        return replace(
-            clock,
-            last_poll=now,
-            data_as_of=max(clock.data_as_of or batch.data_as_of, batch.data_as_of),
-            missing=batch.missing,
-            error=None,
-        )
 
     def _finish(self, tx: sqlite3.Connection, report: TurnReport, now: datetime, faults: Faults) -> None:
         """What only time does: periods end, data grows stale, old messages are forgotten."""
@@ -265,12 +224,6 @@ class Cycle:
         step = self._evaluator.evaluate(tx, now, faults(), awaited, patient=self._patient)
         report.transitions += step.transitions
         report.notifications += [(message.id, message.receiver) for message in step.notifications]
-
-
-def _as_a_whole(batch: Batch, window: Window) -> Batch:
-    """A past month that was read whole again is all there is of it: series of another grain (`by`) must not stay."""
-    # What a source says itself it knows better: of a table that has lost its oldest days, say.
-    return batch if not batch.replaces or batch.missing or batch.whole else replace(batch, whole=window.period)
 
 
 def _log_change(before: SourceClock, after: SourceClock) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from alarms.errors import OutsideError
 from alarms.model import Transition
 from alarms.words import instant_text
+from monitor.model import Batch
 
 
 @dataclass(slots=True)
@@ -19,6 +21,16 @@ class SourceReport:
     rejected: int = 0
     missing: tuple[str, ...] = ()
     error: str | None = None
+
+    def add(self, batch: Batch | None, error: OutsideError | None) -> None:
+        """One more of its answers, or why there was none."""
+        if batch is not None:
+            self.charges += len(batch.charges)
+            self.rejected += batch.rejected
+            self.missing = (*self.missing, *batch.missing)
+        if error is not None:
+            self.ok = False
+            self.error = str(error)
 
 
 @dataclass(slots=True)
@@ -33,6 +45,10 @@ class TurnReport:
     transitions: list[Transition] = field(default_factory=list)
     notifications: list[tuple[str, str]] = field(default_factory=list)
     unread: tuple[str, ...] = ()
+
+    def of(self, source: str) -> SourceReport:
+        """What it did with this source, begun if there is nothing yet."""
+        return self.sources.setdefault(source, SourceReport(source))
 
     def add(self, later: TurnReport) -> None:
         """Take in what a second turn did that read no source."""

@@ -30,6 +30,7 @@ from alarms.settings import StrictModel
 
 if TYPE_CHECKING:
     from azure.core import AzureClouds
+    from azure.identity import DefaultAzureCredential
     from azure.mgmt.costmanagement import CostManagementClient
 
 # A query over a large scope may take its time; the whole call has a deadline of its own (`within`).
@@ -88,17 +89,33 @@ def make_client(settings: ArmSettings) -> CostManagementClient:
     Raises MissingExtraError without the packages, AccessError for variables that cannot work.
     """
     try:
-        from azure.identity import DefaultAzureCredential
         from azure.mgmt.costmanagement import CostManagementClient
+
+        credential = _credential(settings)
     except ImportError as error:
         raise MissingExtraError(
             "azure-identity and azure-mgmt-costmanagement are not installed: pip install 'cloud-budget-monitor[azure]'"
         ) from error
+    return CostManagementClient(
+        credential,
+        base_url=settings.endpoint_url,
+        cloud_setting=_cloud(settings),
+        connection_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        retry_total=0,
+        permit_redirects=False,
+        user_agent=_AGENT,
+    )
+
+
+def _credential(settings: ArmSettings) -> DefaultAzureCredential:
+    from azure.identity import DefaultAzureCredential
+
     # Of a login that fails it says at length, and each time, what our error says in a sentence.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
     more: dict[str, Any] = {} if settings.endpoint_url is None else {"disable_instance_discovery": True}
     try:
-        credential = DefaultAzureCredential(
+        return DefaultAzureCredential(
             authority=_authority(settings),
             process_timeout=_PROCESS_S,
             connection_timeout=_CONNECT_S,
@@ -114,16 +131,6 @@ def make_client(settings: ArmSettings) -> CostManagementClient:
             "the AZURE_* variables cannot work: check AZURE_TENANT_ID, AZURE_CLIENT_CERTIFICATE_PATH, "
             "AZURE_AUTHORITY_HOST and AZURE_TOKEN_CREDENTIALS"
         ) from error
-    return CostManagementClient(
-        credential,
-        base_url=settings.endpoint_url,
-        cloud_setting=_cloud(settings),
-        connection_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        retry_total=0,
-        permit_redirects=False,
-        user_agent=_AGENT,
-    )
 
 
 @contextmanager
