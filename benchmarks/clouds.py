@@ -207,8 +207,9 @@ def _read_gcp(client: Any, until: datetime, known: dict[str, int]) -> dict[str, 
 
     client.get_table(TABLE)
     text = query_of(TABLE, ["account"], [], partitioned=True)
-    values = parameters_of(Period(datetime(2026, 9, 1, tzinfo=UTC), until), "USD", [], partitioned=True)
-    values |= {"way": "", "known": "".join(f" {day}:{digest}" for day, digest in known.items()) + " "}
+    told = "".join(f" {day}:{digest}" for day, digest in known.items()) + " "
+    period = Period(datetime(2026, 9, 1, tzinfo=UTC), until)
+    values = parameters_of(period, "USD", None, [], partitioned=True, known=told)
     given = [
         bigquery.ScalarQueryParameter(name, "STRING" if isinstance(value, str) else "TIMESTAMP", value)
         for name, value in values.items()

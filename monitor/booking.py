@@ -35,7 +35,10 @@ def book(
 
     Raises BadDataError when it contradicts itself, or what is known: nothing of it may be kept then.
     """
-    clock = replace(clock, first_attempt=clock.first_attempt or now)
+    if not clock.is_of(settings.type):
+        # Nothing that another kind of source has left may stand for what this one would book.
+        meters.forget(tx, clock.name)
+    clock = replace(clock, first_attempt=clock.first_attempt or now, type=settings.type)
     batch, window = fetched.batch, fetched.window
     if batch is None or window is None:
         facts.remember(tx, clock.name, f"{now:%Y-%m}", fetched.remembered)

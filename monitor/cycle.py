@@ -118,8 +118,10 @@ class Cycle:
             clocks = facts.read_clocks(tx)
             for name, source in self._sources.items():
                 clock = clocks.get(name) or SourceClock(name)
-                if everything or is_due(clock, now):
-                    windows = source.windows(now, meters.read(tx, name), clock.filled_since)
+                # While it is being read it is asked nothing: what it does by `now` is to stay one read.
+                if (everything or is_due(clock, now)) and name not in self._collector.awaited:
+                    known = meters.read(tx, name) if clock.is_of(self._settings[name].type) else {}
+                    windows = source.windows(now, known, clock.filled_since)
                     work[source] = [one for one in windows if clock.lacks(one.period.start, one.period.end)]
         return work
 

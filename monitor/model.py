@@ -89,8 +89,8 @@ class Batch:
     among them is withdrawn; a series that is not named is left alone (missing is missing, not zero).
     `whole`: where this is all that the source has, complete; there every other series of it is withdrawn too.
     `whole_accounts`: the same for single accounts, of a source that reads each for itself.
-    `unchanged`: stretches inside of all these that were not read again, since the source knows that they are as it
-    delivered them last: no charge starts in them, and what is stored there stays.
+    `unchanged`: whole UTC days inside of all these that the source knows to be as it delivered them last, so that it
+    does not deliver them again: no charge starts in them, and what is stored there stays.
     `data_as_of`: the newest instant that the source has published anything for, None if it published nothing.
     `rejected`: rows that were unusable; `missing`: parts that could not be read, and that some rows were unusable (the
     rest is then a lower bound).

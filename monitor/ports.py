@@ -20,7 +20,8 @@ class BillingSource(Protocol):
     ) -> Sequence[Window]:
         """What to fetch now, newest first: the running window, then past months that were never read (back-fill).
 
-        `meters` are those of the last batch; `filled_since` is how far back the ledger is filled, None at first.
+        `meters` are those of the last batch; `filled_since` is how far back the ledger is filled, None at first. Not
+        called while a fetch is under way.
         """
 
     def fetch(self, window: Window) -> Batch:

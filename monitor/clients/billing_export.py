@@ -42,18 +42,19 @@ _LABEL = """COALESCE(
       (SELECT MAX(label.value) FROM UNNEST(labels) AS label WHERE label.key = @{key}),
       (SELECT MAX(label.value) FROM UNNEST(project.labels) AS label WHERE label.key = @{key}),
       '')"""
-# What is sent of a day, in short: the sum of 40 bits of each row's digest, room for eight million rows. Neither the
-# date of an export nor the number of its lines would do: a line may be labelled anew, or taken back by another.
+# One number for all rows of a day: the sum of 40 bits of each one's digest, with room for eight million of them. One
+# change in 10^12 is missed by it. Neither the date of an export nor the number of its lines would do: a line may be
+# labelled anew, or taken back by another.
 _DIGEST = "CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(@way, '|', {texts}))), 1, 10)) AS INT64)"
 _UNTIL = "CAST(used_until AS STRING)"
-# What a row says of others than itself.
-_OF_ALL = ("unusable", "newest_usage", "newest", "newest_elsewhere", "elsewhere", "days_shown")
+# What a row says of more than itself.
+_OF_MORE = ("unusable", "newest_usage", "newest", "newest_elsewhere", "elsewhere", "days_shown")
 _AMOUNT = "SAFE_CAST(CAST({column} AS STRING) AS BIGNUMERIC)"
 # Usage of a month that had been closed long before its invoice: the invoice's first day, which is read for as long as
 # that invoice may change; else the day of the usage.
-_DAY_BOOKED = """IF(FORMAT_DATE('%Y%m', DATE_ADD(DATE(usage_start_time), INTERVAL 1 MONTH)) < invoice.month,
+_DAY_BOOKED = """IF(FORMAT_DATE('%Y%m', DATE_ADD(DATE(usage_start_time, 'UTC'), INTERVAL 1 MONTH)) < invoice.month,
       CONCAT(SUBSTR(invoice.month, 1, 4), '-', SUBSTR(invoice.month, 5, 2), '-01'),
-      CAST(DATE(usage_start_time) AS STRING))"""
+      CAST(DATE(usage_start_time, 'UTC') AS STRING))"""
 _QUERY = """WITH line AS (
   SELECT
     {day} AS day_booked,
@@ -160,19 +161,26 @@ def query_of(table: str, by: Collection[str], tags: Sequence[str], *, partitione
         names=", ".join(names.values()) or "by_nothing",
         cost=_AMOUNT.format(column="cost"),
         credit=_AMOUNT.format(column="credit.amount"),
-        told=", ".join([*line, "used_until", *_OF_ALL]),
+        told=", ".join([*line, "used_until", *_OF_MORE]),
         digest=_DIGEST.format(texts=", '|', ".join(f"IFNULL({text}, '')" for text in [*line, _UNTIL])),
         loaded="_PARTITIONTIME >= @loaded AND " if partitioned else "",
     )
 
 
 def parameters_of(
-    period: Period, currency: str, tags: Sequence[str], *, partitioned: bool
+    period: Period,
+    currency: str,
+    run_tag: str | None,
+    tags: Sequence[str],
+    *,
+    partitioned: bool,
+    way: str = "",
+    known: str = "",
 ) -> dict[str, str | datetime]:
-    """The query's parameters, but for three.
+    """The query's parameters. `run_tag` None: runs are not told apart.
 
-    `run`: the label that names runs, if they are told apart. `known`: digests of days that are booked as they are, each
-    as ` day:digest `; of such a day one row stands for all. `way`: a text; other ways of asking have other digests.
+    `known`: digests of days that are booked as they are, each as ` day:digest `; of such a day one row stands for all.
+    `way`: a text; what is asked in another way has other digests.
     """
     parameters: dict[str, str | datetime] = {
         "since": period.start,
@@ -181,10 +189,14 @@ def parameters_of(
         "first_day": period.start.date().isoformat(),
         "last_day": (period.end - _MICROSECOND).date().isoformat(),
         "currency": currency,
+        "way": way,
+        "known": known,
     }
     if partitioned:
         # From the day of loading on, without an end: what is late is loaded late.
         parameters["loaded"] = period.start - _LOAD_MARGIN
+    if run_tag is not None:
+        parameters["run"] = run_tag
     return parameters | {f"tag_{place}": key for place, key in enumerate(tags)}
 
 

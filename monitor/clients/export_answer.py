@@ -56,7 +56,7 @@ class ExportAnswer:
                 break
             count, booked = count + 1, max(booked, line.day)
             self.shown.take(line.day, line.days_shown)
-            is_known = self.days.take(line.day, line.day_digest)
+            is_known = self.days.note(line.day, line.day_digest)
             if line.currency == self.currency and line.day >= self.since.date() and not is_known:
                 costs.add(line)
             self.row = next(self.rows, None)

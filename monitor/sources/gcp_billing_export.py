@@ -6,7 +6,7 @@ was estimated first and is never billed for more than it may cost; while the tab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from alarms.money import total
 from alarms.settings import Duration
 from alarms.words import instant_text
 from monitor.billing_months import BillingMonths
-from monitor.clients.bigquery import BigQuery, Table
+from monitor.clients.bigquery import BigQuery, Row, Table
 from monitor.clients.billing_export import Overview, columns_for, line_of, overview_of, parameters_of, query_of
 from monitor.clients.export_answer import ExportAnswer
 from monitor.clients.gcp_billing import account_text
@@ -110,12 +110,18 @@ def create(settings: Settings) -> BillingSource:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """What is left of an answer, what is true of all of it, and what to remember when all of it is booked."""
+    """What is left of an answer. `marks`: to be remembered with the last of it; `running`: it reaches up to now."""
 
     reader: BigQuery
     answer: ExportAnswer
     overview: Overview
     marks: dict[str, MeterReading]
+    running: bool
+
+    def goes_on(self) -> _Rest:
+        """The same, with as much time as a read has."""
+        self.reader.go_on()
+        return self
 
 
 class GcpBillingExport:
@@ -129,7 +135,7 @@ class GcpBillingExport:
         self._project = settings.asking_project
         self._columns = columns_for(settings.by, settings.tags)
         self._costs = QueryCosts(settings.max_bytes_per_query, settings.max_cost_per_month)
-        way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, sorted(settings.tags))
+        way = (settings.table, settings.currency, sorted(settings.by), settings.run_tag, settings.tags)
         self._marks = TableMarks(way)
         self._in_vain: list[ApiUse] = []
         self._now: datetime | None = None
@@ -165,55 +171,59 @@ class GcpBillingExport:
         rest = window.part if isinstance(window.part, _Rest) else None
         reader = rest.reader if rest else self._reader()
         try:
-            batch = self._go_on(window, rest) if rest else self._read(window, reader)
+            batch = self._next_part(window, rest.goes_on()) if rest else self._read(window, reader)
         except OutsideError:
             # What was asked in vain is paid for as well.
             self._in_vain.append(reader.use)
             raise
         return replace(batch, use=self._all_use(batch.use))
 
-    def _go_on(self, window: Window, rest: _Rest) -> Batch:
-        rest.reader.go_on()
-        return self._next_part(window, rest)
-
     def _read(self, window: Window, reader: BigQuery) -> Batch:
+        at = self._at  # of all of this read, even if the next turn begins before its end
         table = self._described(reader)
-        if (known := self._marks.unchanged(window.meters, table, self._at)) is not None:
+        if (known := self._marks.unchanged(window.meters, table, at)) is not None:
             return Batch((), {}, known, use=reader.use)
-        if (start := table.kept_from(window.period.start, self._at)) >= window.period.end:
+        if (start := table.kept_from(window.period.start, at)) >= window.period.end:
             return Batch((), {}, None, use=reader.use)
-        days = KnownDays(window.meters, window.period)
-        query, parameters = self._query(Period(start, window.period.end), table, days.text)
-        self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, self._at)
-        try:
-            rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
-        finally:
-            cost = self._costs.count(reader.use.cost_usd, self._at)
+        days = KnownDays(window.meters, window.period, at)
+        rows, cost = self._rows(reader, Period(start, window.period.end), table, days, at)
         first = next(rows, None)
         if first is None:
             # Missing is missing: what is stored stays, and the table is looked through again next time.
             return Batch((), {}, None, meters=cost, use=reader.use)
         overview = overview_of(first)
         self._check_currency(overview)
-        marks = cost
-        if self._is_running(window) and overview.newest is not None and not overview.unusable:
-            marks = cost | self._marks.after(table, overview.newest, self._at)
         shown = ShownDays(self._settings.table, self._settings.currency, known=window.meters, start=start)
         # Of what was before the first line that is there, nothing is said: the table may have been made anew.
         since = shown.begins(line_of(first, self._settings.tags), table.made)
         if since >= window.period.end:
             # Nothing of it may be booked, so it is no news either.
             return Batch((), {}, None, meters=cost, use=reader.use)
-        way = self.name, self._settings.currency, self._settings.tags
-        answer = ExportAnswer(*way, first, rows, since, window.period.end, shown, days)
-        return self._next_part(window, _Rest(reader, answer, overview, marks))
+        running = window.period.end > at
+        if running and overview.newest is not None and not overview.unusable:
+            cost |= self._marks.after(table, overview.newest, at)
+        what = self.name, self._settings.currency, self._settings.tags
+        answer = ExportAnswer(*what, first, rows, since, window.period.end, shown, days)
+        return self._next_part(window, _Rest(reader, answer, overview, cost, running))
+
+    def _rows(
+        self, reader: BigQuery, period: Period, table: Table, days: KnownDays, at: datetime
+    ) -> tuple[Iterator[Row], dict[str, MeterReading]]:
+        """The rows of a query that may be paid for, and what is to be remembered of its cost."""
+        query, parameters = self._query(period, table, days.text)
+        self._costs.check(reader.estimate(query, parameters, table.location), self._settings.table, at)
+        try:
+            rows = reader.rows(query, parameters, table.location, self._settings.max_bytes_per_query)
+        finally:
+            cost = self._costs.count(reader.use.cost_usd, at)
+        return rows, cost
 
     def _next_part(self, window: Window, rest: _Rest) -> Batch:
         part, unusable = rest.answer.next_part(self._most), rest.overview.unusable
-        meters: dict[str, MeterReading] = {}
-        if self._is_running(window):
-            meters |= rest.answer.days.meters(part.span, sure=not unusable)
-        if self._is_running(window) and part.last:
+        meters = self._marks.of_part
+        if rest.running:
+            meters |= rest.answer.days.meters(part.span, all_usable=not unusable, last=part.last)
+        if rest.running and part.last:
             meters |= rest.answer.shown.meters
         batch = Batch(
             part.charges,
@@ -232,12 +242,11 @@ class GcpBillingExport:
         return replace(batch, missing=missing, meters=meters | rest.marks)
 
     def _query(self, period: Period, table: Table, known: str = "") -> tuple[str, dict[str, str | datetime]]:
-        settings = self._settings
-        query = query_of(settings.table, settings.by, settings.tags, partitioned=table.partitioned)
-        parameters = parameters_of(period, settings.currency, settings.tags, partitioned=table.partitioned)
-        if "run" in settings.by:
-            parameters["run"] = settings.run_tag
-        return query, parameters | {"way": self._marks.way, "known": known}
+        settings, partitioned = self._settings, table.partitioned
+        run_tag = settings.run_tag if "run" in settings.by else None
+        query = query_of(settings.table, settings.by, settings.tags, partitioned=partitioned)
+        told = {"way": self._marks.way, "known": known}
+        return query, parameters_of(period, settings.currency, run_tag, settings.tags, partitioned=partitioned, **told)
 
     def _described(self, reader: BigQuery) -> Table:
         table = reader.describe()
@@ -252,9 +261,6 @@ class GcpBillingExport:
         """These, and that of reads that failed."""
         all_of_it, self._in_vain = [*uses, *self._in_vain], []
         return ApiUse(sum(use.calls for use in all_of_it), total(use.cost_usd for use in all_of_it))
-
-    def _is_running(self, window: Window) -> bool:
-        return window.period.end > self._at
 
     def _check_currency(self, overview: Overview) -> None:
         ours, theirs = overview.newest, overview.newest_elsewhere

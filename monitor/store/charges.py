@@ -131,6 +131,8 @@ class _Change:
 
 def _by_series(source: str, batch: Batch) -> dict[Series, _Costs]:
     delivered: dict[Series, _Costs] = {}
+    if any(instant % MICROSECONDS_PER_DAY for stretch in batch.unchanged for instant in _micros(stretch)):
+        raise BadDataError(f"source {source} says of a part of a day that it is unchanged")
     for series in batch.replaces:
         if series.source != source:
             raise BadDataError(f"source {source} delivered charges in the name of {series.source}")

@@ -24,7 +24,7 @@ _CLOCK = Table(
     "source_clock",
     (
         *("name", "first_attempt", "last_attempt", "last_poll", "data_as_of", "failures", "next_attempt_at"),
-        *("access", "missing", "error", "filled_since", "unreachable", "kept_since", "kept_until"),
+        *("access", "missing", "error", "filled_since", "unreachable", "kept_since", "kept_until", "type"),
     ),
 )
 _API_USE = Table("api_use", ("source", "month", "calls", "cost_usd"), key=2)
@@ -37,6 +37,7 @@ class SourceClock:
     `failures`: in a row. `filled_since`: how far back the ledger is filled from it. `access` False: it refused us.
     `unreachable`: failures in a row, up to the last attempt, in which nobody could be reached at all.
     `kept_since`, `kept_until`: between them all is there from a backup, and is not filled in again.
+    `type`: of the source that was asked last, None if it never was.
     """
 
     name: str
@@ -53,6 +54,11 @@ class SourceClock:
     unreachable: int = 0
     kept_since: datetime | None = None
     kept_until: datetime | None = None
+    type: str | None = None
+
+    def is_of(self, type_: str) -> bool:
+        """Whether the source that had this name was of this type, as far as is known."""
+        return self.type in (None, type_)
 
     @property
     def answers_nothing(self) -> bool:
@@ -113,6 +119,7 @@ def write_clock(tx: sqlite3.Connection, clock: SourceClock) -> None:
         clock.unreachable,
         to_micros_or_none(clock.kept_since),
         to_micros_or_none(clock.kept_until),
+        clock.type,
     )
     tx.execute(_CLOCK.replace, _CLOCK.seal(*columns))
 
@@ -182,7 +189,7 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _to_clock(row: tuple[object, ...]) -> SourceClock:
     name, first_attempt, last_attempt, last_poll, data_as_of, failures, *rest = _CLOCK.verified(row)
-    next_attempt_at, access, missing, error, filled_since, unreachable, kept_since, kept_until = rest
+    next_attempt_at, access, missing, error, filled_since, unreachable, kept_since, kept_until, type_ = rest
     return SourceClock(
         name=name,
         first_attempt=from_micros_or_none(first_attempt),
@@ -198,4 +205,5 @@ def _to_clock(row: tuple[object, ...]) -> SourceClock:
         unreachable=unreachable,
         kept_since=from_micros_or_none(kept_since),
         kept_until=from_micros_or_none(kept_until),
+        type=type_,
     )

@@ -19,6 +19,11 @@ def known(connection: sqlite3.Connection, source: str) -> bool:
     return bool(connection.execute(query, (source,)).fetchone()[0])
 
 
+def forget(tx: sqlite3.Connection, source: str) -> None:
+    """Forget every reading of a source."""
+    tx.execute("DELETE FROM meter WHERE source = ?", (source,))
+
+
 def read(connection: sqlite3.Connection, source: str) -> dict[str, MeterReading]:
     """The last reading of each counter of a source that needs no second look."""
     rows = connection.execute(_METER.select + "WHERE source = ?", (source,)).fetchall()

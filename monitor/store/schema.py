@@ -65,7 +65,7 @@ _FIRST = (
         name TEXT PRIMARY KEY, first_attempt INTEGER, last_attempt INTEGER, last_poll INTEGER, data_as_of INTEGER,
         failures INTEGER NOT NULL, next_attempt_at INTEGER, access INTEGER NOT NULL, missing TEXT NOT NULL, error TEXT,
         filled_since INTEGER, unreachable INTEGER NOT NULL, kept_since INTEGER, kept_until INTEGER,
-        checksum INTEGER NOT NULL
+        type TEXT, checksum INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE api_use (
         source TEXT NOT NULL, month TEXT NOT NULL, calls INTEGER NOT NULL, cost_usd TEXT NOT NULL,

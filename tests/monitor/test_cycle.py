@@ -65,8 +65,11 @@ class FakeSource:
     missing: tuple[str, ...] = ()
     as_of: datetime | None = None
     fetches: int = 0
+    type: str = "fake"
+    asked: int = 0
 
     def windows(self, now: datetime, *_: object) -> tuple[Window, ...]:
+        self.asked += 1
         return (Window(Period(MONTH.start, now)),)
 
     def fetch(self, window: Window) -> Batch:
@@ -108,7 +111,7 @@ class World:
         config = Config(
             path=Path("config.toml"),
             monitor=MonitorSection(Path("state"), timedelta(minutes=5), "UTC", ("oncall",)),
-            sources=tuple(SourceSettings(source.name) for source in self.sources),
+            sources=tuple(SourceSettings(source.name, source.type) for source in self.sources),
             receivers=(ReceiverSettings("oncall"),),
             budgets=tuple(self.budgets),
         )
@@ -231,7 +234,7 @@ def test_a_source_that_hangs_does_not_hold_up_the_next_turn_and_is_heard_later(w
         report = cycle.turn(world.now + number * HOUR)
         assert list(report.sources) == ["aws"]
         assert report.unread == ("azure",)
-    assert aws.fetches == 3
+    assert (aws.fetches, aws.asked, slow.asked) == (3, 3, 1), "what is being read is not asked what to read"
     slow.may.set()
     heard = [name for number in range(3, 100) for name in cycle.turn(world.now + number * HOUR).sources]
     assert "azure" in heard
@@ -677,3 +680,26 @@ def test_a_past_month_read_again_in_another_grain_is_not_counted_twice(world: Wo
     with world.store.read() as connection:
         totals = totals_by_series(connection, OCTOBER)
     assert totals == {Series("aws", "USD", service="AmazonEC2"): Decimal(100)}
+
+
+@dataclass(eq=False)
+class Metered(FakeSource):
+    """Leaves a reading of its type; `given`: those that it was given."""
+
+    given: list[set[str]] = field(default_factory=list)
+
+    def windows(self, now: datetime, known: object = None, *_: object) -> tuple[Window, ...]:
+        assert isinstance(known, dict)
+        self.given.append({*known})
+        return (Window(Period(MONTH.start, now), known),)
+
+    def fetch(self, window: Window) -> Batch:
+        return replace(super().fetch(window), meters={self.type: MeterReading(START, Decimal(1))})
+
+
+def test_what_a_source_of_another_type_has_left_under_a_name_is_not_taken_up(world: World) -> None:
+    first, second = Metered("aws", "10", type="a"), Metered("aws", "20", type="b")
+    for source in (first, first, second, second, first, first):
+        world.sources = [source]
+        world.turn()
+    assert (first.given, second.given) == ([set(), {"a"}, set(), {"a"}], [set(), {"b"}])

@@ -16,6 +16,7 @@ from monitor.errors import OutsideError
 from monitor.model import Batch, Charge
 from monitor.simulation.billing_export import ExportLine
 from monitor.simulation.gcp import Call, RefusedError
+from monitor.store import charges, meters
 from monitor.store.database import open_store
 from tests.fakes.gcp_stage import TABLE, Books, Stage, at, line, stage_of
 
@@ -163,6 +164,57 @@ def test_what_an_unusable_amount_kept_from_being_withdrawn_is_withdrawn_when_tha
     touch(stage)
     books.read(stage.source(), NOW + 2 * HOUR)
     assert books.by_day()["2026-10-07"] == 10
+
+
+def test_once_a_day_all_of_it_is_sent_whatever_is_known(stage: Stage, books: Books) -> None:
+    books.read(stage.source(), NOW)
+    sent = []
+    for hours in (12, 23, 24, 25, 47, 49):
+        touch(stage)
+        (batch,) = books.read(stage.source(), NOW + hours * HOUR)
+        sent.append(len(batch.charges))
+    assert sent == [0, 0, 2 * DAYS, 0, 0, 2 * DAYS]
+    touch(stage)
+    (batch,) = books.read(stage.source(), NOW + 2 * HOUR)
+    assert len(batch.charges) == 2 * DAYS, "that was read tomorrow, by a clock that was wrong"
+    assert books.total() == DAYS * 11
+
+
+def test_the_next_turn_may_begin_before_the_end_of_a_read(stage: Stage, books: Books) -> None:
+    books.read(stage.source(), NOW)
+    changes = ("UPDATE {table} SET cost = cost / 2", "UPDATE {table} SET cost = cost * 2")
+    for hours, change in enumerate(changes, 1):
+        stage.bigquery.execute(TABLE, change)
+        touch(stage)
+        source, now = stage.source(most=20), NOW + hours * HOUR
+        with books.store.read() as tx:
+            (rest,) = source.windows(now, meters.read(tx, source.name), books.filled_since)
+        while rest is not None:
+            batch = source.fetch(rest)
+            with books.store.transaction() as tx:
+                charges.replace(tx, source.name, batch, now)
+            rest, now = batch.rest, now + timedelta(minutes=5)
+            source.windows(now, {}, books.filled_since)
+    assert books.total() == DAYS * 11
+
+
+def test_a_read_that_stopped_halfway_in_another_way_is_not_taken_for_one_in_this_way(
+    stage: Stage, books: Books
+) -> None:
+    books.read(stage.source(by=["account"]), NOW)
+    stage.bigquery.page_rows = 40
+
+    def fail_later(call: Call) -> None:
+        if "pageToken" in call.query:
+            raise RefusedError(403, "accessDenied", "Access Denied")
+
+    stage.cloud.always = fail_later
+    with pytest.raises(OutsideError):
+        books.read(stage.source(by=["service"], most=20), NOW + HOUR)
+    assert books.totals("account")[""] > 0
+    stage.cloud.always = None
+    books.read(stage.source(by=["account"]), NOW + 2 * HOUR)
+    assert books.totals("account") == {"train": 500, "infer": 50}
 
 
 def test_another_way_to_read_and_the_way_back_read_all_of_it(stage: Stage, books: Books) -> None:

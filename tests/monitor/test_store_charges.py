@@ -101,6 +101,9 @@ def test_where_nothing_has_changed_what_is_stored_stays(store: Store) -> None:
     assert totals(store) == {EC2: Decimal(16 + 2), S3: Decimal(4)}
     with pytest.raises(BadDataError, match="is where nothing was to have changed"):
         put(store, dataclasses.replace(batch(charge(EC2, 24, "2")), unchanged=(second,)))
+    part = Period(second.start + HOUR, second.end)
+    with pytest.raises(BadDataError, match="of a part of a day"):
+        put(store, dataclasses.replace(batch(charge(EC2, 0, "1")), unchanged=(part,)))
 
 
 def test_what_moves_past_a_day_without_a_change_has_not_fallen(store: Store) -> None:
