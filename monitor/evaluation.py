@@ -16,13 +16,14 @@ from alarms.silence import Silence, Silences
 from alarms.state import Situation, Step, Told, advance, retire
 from monitor import facts_document, judged_periods
 from monitor.config.model import Config
+from monitor.empty_groups import empty_groups
 from monitor.foresight import Foresight
 from monitor.model import Series
 from monitor.never_seen import NeverSeen
 from monitor.outlook import Outlook
 from monitor.period import Run, period_of
 from monitor.ports import bill_of
-from monitor.readings import Figures, WatchedBudget, figures, reading, spread
+from monitor.readings import Figures, WatchedBudget, figures, groups, reading, spread
 from monitor.scene import Scene, look
 from monitor.source_faults import source_faults
 from monitor.store import alarm_states, facts, natives, silences
@@ -49,6 +50,7 @@ class Evaluator:
         self._admitted = {receiver.name: _rank(receiver) for receiver in config.receivers}
         self._series: Mapping[int, Series] | None = None
         self._watched: Sequence[WatchedBudget] = ()
+        self._groups = groups(config.budgets, self._currencies, self._hears)
         self._never_seen = NeverSeen(())
         self._sums = Sums()
         self._outlook = Outlook(self._sums)
@@ -108,6 +110,7 @@ class Evaluator:
             mine, document = self._budget(scene, one)
             step.extend(mine)
             documents.append(document)
+        documents += empty_groups(self._groups, watched, scene.sources, self._never_seen, scene.now)
         step.extend(self._retired(scene, watched))
         return step, documents
 

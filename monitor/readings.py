@@ -115,28 +115,26 @@ def spread(
     accounts = sorted({(s.source, s.account) for s in known if s.account not in ("", UNATTRIBUTED)})
     watched: list[WatchedBudget] = []
     for config in budgets:
-        sources = tuple(
-            name
-            for name, currency in currencies.items()
-            if currency == config.currency and (not config.scope.source or name in config.scope.source)
-        )
-        views = _views(sources, bills or {})
+        whole = _whole(config, currencies, hears, bills or {})
         if config.each is None:
-            watched.append(WatchedBudget(_budget(config, config.name, hears), config, config.scope, sources, views))
+            watched.append(whole)
             continue
-        names = {account for source, account in accounts if source in sources}
+        names = {account for source, account in accounts if source in whole.sources}
         wanted = names & set(config.scope.account) if config.scope.account else names
         watched += [
-            WatchedBudget(
-                budget=_budget(config, f"{config.name}/{account}", hears),
-                config=config,
+            replace(
+                whole,
+                budget=replace(whole.budget, name=f"{config.name}/{account}"),
                 scope=replace(config.scope, account=(account,)),
-                sources=sources,
-                views=views,
             )
             for account in sorted(wanted)
         ]
     return watched
+
+
+def groups(budgets: Sequence[BudgetConfig], currencies: Mapping[str, str], hears: Hears) -> list[WatchedBudget]:
+    """Each budget with `each` as though it were one, by its own name: what is to be said while it has no member."""
+    return [_whole(config, currencies, hears, {}) for config in budgets if config.each is not None]
 
 
 def figures(watched: WatchedBudget, totals: Totals, sources: Mapping[str, SourceState]) -> Figures:
@@ -225,13 +223,25 @@ def _views(sources: Sequence[str], bills: Mapping[str, str]) -> tuple[tuple[str,
     return tuple(tuple(group) for group in by_bill.values() if len(group) > 1)
 
 
-def _budget(config: BudgetConfig, name: str, hears: Hears) -> Budget:
+def _whole(
+    config: BudgetConfig, currencies: Mapping[str, str], hears: Hears, bills: Mapping[str, str]
+) -> WatchedBudget:
+    """A budget before `each` spreads it out."""
+    sources = tuple(
+        name
+        for name, currency in currencies.items()
+        if currency == config.currency and (not config.scope.source or name in config.scope.source)
+    )
+    return WatchedBudget(_budget(config, hears), config, config.scope, sources, _views(sources, bills))
+
+
+def _budget(config: BudgetConfig, hears: Hears) -> Budget:
     def receivers(threshold: Threshold) -> tuple[str, ...]:
         named = config.receivers if threshold.receivers is None else threshold.receivers
         return tuple(receiver for receiver in named if hears(receiver, threshold.severity))
 
     return Budget(
-        name=name,
+        name=config.name,
         amount=config.amount,
         currency=config.currency,
         thresholds=tuple(replace(threshold, receivers=receivers(threshold)) for threshold in config.thresholds),

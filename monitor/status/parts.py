@@ -25,6 +25,7 @@ _ALARM_STATES = ("OK", "PENDING", "FIRING", "CLOSED")
 _SEE_SPEND = "run `monitor spend --by service` to see what it is spent on"
 _WAIT = "wait until there is more data, or let the source read further back (`backfill`)"
 _SEE_SCOPE = "mend the budget's `scope`, or wait for its first charge; `monitor spend --by service` shows what there is"
+_SEE_ACCOUNTS = "run `monitor spend --by account` to see which there are; take `each` away if it is one account alone"
 _SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
 _SEE_LOG = "read the daemon's log: `journalctl -u cloud-budget-monitor`"
 _START = "start the daemon: `systemctl start cloud-budget-monitor` (by hand: `monitor run`)"
@@ -153,6 +154,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str
         "counted": counted,
         "views": budget.get("views", {}),
         "unseen": budget.get("unseen", []),
+        "watches_nothing": budget.get("watches_nothing"),
         "alarms": budget["alarms"],
         "quiet": quiet,
     }
@@ -176,7 +178,9 @@ def budget_problems(row: dict[str, Any]) -> Iterator[Problem]:
 def missing_data_problems(row: dict[str, Any]) -> Iterator[Problem]:
     """A spend that is not known, or alarms that have nothing to judge by."""
     blind = [alarm for alarm in row["alarms"] if alarm["data"] != "OK"]
-    if row["spend"] is None:
+    if row["watches_nothing"]:
+        yield Problem(State.UNKNOWN, f"{row['name']}: {row['watches_nothing']}", _SEE_ACCOUNTS)
+    elif row["spend"] is None:
         why = f": {row['unseen'][0]}" if row["unseen"] else ""
         yield Problem(State.UNKNOWN, f"{row['name']}: its spend is not known{why}", _SEE_SCOPE if why else _SEE_SOURCE)
     elif blind:

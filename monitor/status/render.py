@@ -110,6 +110,8 @@ def _budget(row: dict[str, Any], now: datetime) -> _Row:
         details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
     told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
     details += [_alarm(alarm, now) for alarm in sorted(told, key=lambda alarm: -State(alarm["severity"].upper()).rank)]
+    if row["watches_nothing"]:
+        return _Row(row["state"], row["name"], f"watches nothing, {amount} for each account", details)
     percent = percent_used(row)
     if row["spend"] is None or percent is None:
         spend = "not known" if row["spend"] is None else money(row["spend"], row["currency"])
