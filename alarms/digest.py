@@ -1,8 +1,8 @@
 """Which of the messages that a receiver is owed goes out next, and many of them as one. Pure.
 
 What burns comes before what is over, critical before warning, the newest first: after an outage people see first how
-things stand now. Messages of one turn keep their order, and so do those about one alarm. A summary is no alarm: it is
-never part of a digest, and comes last.
+things stand now. Within a digest what has used most of its budget comes first. Messages of one turn keep their order,
+and so do those about one alarm. A summary is no alarm: it is never part of a digest, and comes last.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from alarms.model import Delivery, DeliveryState, Facts, Kind, Notification, Reason, Severity
+from alarms.money import DISPLAY
 
 # So many alarms still get a message each. More of them at once nobody reads one by one, and receivers throttle.
 MOST_ALONE = 10
@@ -38,7 +40,7 @@ def next_up(owed: Sequence[Delivery], *, one_by_one: bool = False) -> Delivery |
 
 def digest_of(parts: Sequence[Delivery]) -> Delivery:
     """All of these as one message. The same messages always make the same digest, with the same id."""
-    held = sorted((part.notification for part in parts), key=_loudness, reverse=True)
+    held = sorted((part.notification for part in parts), key=_prominence, reverse=True)
     firing = [each.facts.severity for each in held if _fires(each)]
     severities = firing or [each.facts.severity for each in held]
     names = "\n".join(sorted(each.id for each in held))
@@ -93,6 +95,22 @@ def _loudness(notification: Notification) -> tuple[int, datetime]:
     if notification.facts.kind is Kind.SUMMARY:
         return (-1, notification.created_at)
     return (notification.facts.severity.rank if _fires(notification) else 0, notification.created_at)
+
+
+def _prominence(notification: Notification) -> tuple[int, bool, Decimal, datetime]:
+    """In a digest, of which a receiver may show the first part alone.
+
+    Of equal severity first what is wrong with the monitor itself, for then no figure is sure; then by how much of its
+    amount a budget has used, for at one time a hundred may cross their limits.
+    """
+    rank, at = _loudness(notification)
+    facts = notification.facts
+    if facts.budget is None or not _fires(notification):
+        return (rank, True, Decimal(0), at)
+    used = (
+        DISPLAY.divide(facts.spend, facts.amount) if facts.spend is not None and facts.amount else Decimal("-Infinity")
+    )
+    return (rank, False, used, at)
 
 
 def _fires(notification: Notification) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from alarms.money import parse_amount, plain, total
 from monitor.clock import to_text
-from monitor.status import natives, parts
+from monitor.status import natives, parts, sources
 from monitor.status.words import Problem, worst
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
@@ -65,8 +65,8 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
 
     chosen = [row for row in facts.get("budgets", []) if wanted(row["name"])]
     feeding = {name for row in chosen for name in row["sources"]}
-    sources = [
-        parts.source_row(row, now) for row in facts.get("sources", []) if budget is None or row["name"] in feeding
+    read = [
+        sources.source_row(row, now) for row in facts.get("sources", []) if budget is None or row["name"] in feeding
     ]
     silences = [row for row in facts.get("silences", []) if parts.is_quiet(row, now)]
 
@@ -74,8 +74,8 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
         return parts.quiet_text(name, silences, facts.get("timezone", "UTC"))
 
     return {
-        "sources": sources,
-        "budgets": [parts.budget_row(row, sources, quiet(row["name"])) for row in chosen],
+        "sources": read,
+        "budgets": [parts.budget_row(row, read, quiet(row["name"])) for row in chosen],
         "silences": [row for row in silences if budget is None or parts.covers(row, budget) or wanted(row["budget"])],
         "receivers": facts.get("receivers", []),
         "native": [row for row in facts.get("native", []) if wanted(row["budget"])],
@@ -93,13 +93,14 @@ def _told_by_its_row(health: dict[str, Any], facts: dict[str, Any]) -> bool:
 
 def _problems(view: dict[str, Any], now: datetime) -> list[Problem]:
     """In the order in which a person wants to know, among equals."""
+    budgets = parts.most_used_first(view["budgets"])
     return [
-        *(problem for row in view["budgets"] for problem in parts.budget_problems(row)),
+        *(problem for row in budgets for problem in parts.budget_problems(row)),
         *(problem for row in view["receivers"] for problem in parts.receiver_problems(row, now)),
-        *(problem for row in view["sources"] for problem in parts.source_problems(row, now)),
+        *(problem for row in view["sources"] for problem in sources.source_problems(row, now)),
         *parts.health_problems(view["health"]),
         *natives.native_problems(view["native"], now),
-        *(problem for row in view["budgets"] for problem in parts.missing_data_problems(row)),
+        *(problem for row in budgets for problem in parts.missing_data_problems(row)),
     ]
 
 
@@ -115,6 +116,6 @@ def _summary(problems: list[Problem], budgets: list[dict[str, Any]]) -> str:
     return f"{noun} within limits; {parts.used_text(most)}"
 
 
-def _self_cost(sources: list[dict[str, Any]]) -> dict[str, Any]:
-    cost = total(parse_amount(row.get("cost_usd", "0")) for row in sources)
-    return {"usd_this_month": plain(cost), "calls_this_month": sum(row.get("calls", 0) for row in sources)}
+def _self_cost(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    cost = total(parse_amount(row.get("cost_usd", "0")) for row in rows)
+    return {"usd_this_month": plain(cost), "calls_this_month": sum(row.get("calls", 0) for row in rows)}

@@ -8,25 +8,23 @@ from decimal import ROUND_FLOOR, Decimal
 from alarms.money import for_people, parse_amount
 from alarms.words import day_text
 from monitor.clock import from_text
-from monitor.freshness import Freshness, data_age, judge, past_hard_limit, poll_age
+from monitor.freshness import Freshness
+from monitor.status.sources import SEE_SOURCE, UNTRUSTED
 from monitor.status.words import Problem, State, lasting, local_text, one_line, worst
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 TURN_LIMIT = timedelta(minutes=15)
 TURN_LIMIT_POLLS = 3
 UNDELIVERED_LIMIT = timedelta(minutes=15)
-# Sources that say nothing reliable now: what they feed is marked.
-UNTRUSTED = (Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER)
 _ALARM_STATES = ("OK", "PENDING", "FIRING", "CLOSED")
 _SEE_SPEND = "run `monitor spend --by service` to see what it is spent on"
 _WAIT = "wait until there is more data, or let the source read further back (`backfill`)"
 _SEE_SCOPE = "mend the budget's `scope`, or wait for its first charge; `monitor spend --by service` shows what there is"
 _SEE_ACCOUNTS = "run `monitor spend --by account` to see which there are; take `each` away if it is one account alone"
-_SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
 _SEE_LOG = "read the daemon's log: `journalctl -u cloud-budget-monitor`"
 _START = "start the daemon: `systemctl start cloud-budget-monitor` (by hand: `monitor run`)"
 # By whether a daemon runs; None: that cannot be told.
@@ -57,59 +55,6 @@ def turn_problems(facts: dict[str, Any], now: datetime, *, running: bool | None)
     elif age < -TURN_LIMIT:
         text = f"the last turn is {lasting(-age)} in the future"
         yield Problem(State.UNKNOWN, text, "set this machine's clock (or ask with a later --as-of)")
-
-
-def source_row(source: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A source with its freshness and its state."""
-    freshness = judge(source, now)
-    state = State.OK if freshness is Freshness.FRESH else State.UNKNOWN
-    if freshness in (Freshness.STALE, Freshness.NO_ACCESS) and past_hard_limit(source, now):
-        state = State.CRITICAL
-    return {
-        "name": source["name"],
-        "type": source.get("type"),
-        "freshness": freshness,
-        "state": state,
-        "last_poll": source["last_poll"],
-        "data_as_of": source["data_as_of"],
-        "error": source["error"],
-        "missing": source["missing"],
-        "late_poll_s": source["late_poll_s"],
-        "stale_poll_s": source["stale_poll_s"],
-        "late_data_s": source["late_data_s"],
-        "stale_data_s": source["stale_data_s"],
-        "first_attempt": source["first_attempt"],
-        "last_attempt": source.get("last_attempt"),
-        "empty": source.get("empty", False),
-        "calls": source.get("calls", 0),
-        "cost_usd": source.get("cost_usd", "0"),
-    }
-
-
-def source_problems(row: dict[str, Any], now: datetime) -> Iterator[Problem]:
-    """Anything but FRESH."""
-    name, freshness = row["name"], row["freshness"]
-    if freshness is Freshness.FRESH:
-        return
-    text = {
-        Freshness.NEVER: "was never read",
-        Freshness.NO_ACCESS: "refuses access",
-        Freshness.PARTIAL: f"is not complete: {', '.join(row['missing'])} missing",
-    }.get(freshness)
-    yield Problem(row["state"], f"source {name} {text or _how_old(row, now)}", _SEE_SOURCE)
-
-
-def _how_old(row: dict[str, Any], now: datetime) -> str:
-    word = "is stale" if row["freshness"] is Freshness.STALE else "is late"
-    limit = "stale" if row["freshness"] is Freshness.STALE else "late"
-    if row["empty"]:
-        known = "has no data yet" if row["data_as_of"] is None else "has nothing new"
-        return f"{word}: it answers, but {known}, for {lasting(poll_age(row, now))}"
-    if row["last_poll"] is None or poll_age(row, now) > timedelta(seconds=row[f"{limit}_poll_s"]):
-        return f"{word}: not read for {lasting(poll_age(row, now))}"
-    if row["data_as_of"] is None:
-        return f"{word}: no data yet, asked for {lasting(data_age(row, now))}"
-    return f"{word}: its data is {lasting(data_age(row, now))} old"
 
 
 def is_quiet(silence: dict[str, Any], now: datetime) -> bool:
@@ -182,12 +127,12 @@ def missing_data_problems(row: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(State.UNKNOWN, f"{row['name']}: {row['watches_nothing']}", _SEE_ACCOUNTS)
     elif row["spend"] is None:
         why = f": {row['unseen'][0]}" if row["unseen"] else ""
-        yield Problem(State.UNKNOWN, f"{row['name']}: its spend is not known{why}", _SEE_SCOPE if why else _SEE_SOURCE)
+        yield Problem(State.UNKNOWN, f"{row['name']}: its spend is not known{why}", _SEE_SCOPE if why else SEE_SOURCE)
     elif blind:
         first = f"{blind[0]['on']} {blind[0]['at']}"
         more = f" and {len(blind) - 1} more" if len(blind) > 1 else ""
         few = too_few_days(row)
-        text, do = (f"no data to judge {first}{more}", _SEE_SOURCE) if few is None else (few, _WAIT)
+        text, do = (f"no data to judge {first}{more}", SEE_SOURCE) if few is None else (few, _WAIT)
         yield Problem(State.UNKNOWN, f"{row['name']}: {text}", do)
 
 
@@ -200,14 +145,27 @@ def too_few_days(row: dict[str, Any]) -> str | None:
     return f"not enough data for a forecast: {days} of {needed} complete days"
 
 
+def most_used_first(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By spend in per cent of the amount, what is not known last; else as they come."""
+
+    def key(row: dict[str, Any]) -> tuple[bool, Decimal]:
+        share = _share_used(row)
+        return (share is None, -(share or Decimal(0)))
+
+    return sorted(rows, key=key)
+
+
 def percent_used(row: dict[str, Any]) -> int | None:
     """Spend in per cent of the amount, rounded down so that 100 means reached; None when not known."""
+    share = _share_used(row)
+    return None if share is None else int((share * 100).to_integral_value(ROUND_FLOOR))
+
+
+def _share_used(row: dict[str, Any]) -> Decimal | None:
     if row["spend"] is None:
         return None
     amount = parse_amount(row["amount"])
-    if amount <= 0:
-        return None
-    return int((parse_amount(row["spend"]) * 100 / amount).to_integral_value(ROUND_FLOOR))
+    return parse_amount(row["spend"]) / amount if amount > 0 else None
 
 
 def used_text(row: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 from alarms.digest import MOST_ALONE, next_up
 from alarms.model import Delivery, DeliveryState, Kind, Notification, Reason, Severity
@@ -95,6 +96,27 @@ def test_the_same_messages_make_the_same_digest() -> None:
     assert first.id.endswith("/digest/30")
     assert first.id != up(flood(31)).notification.id
     assert [each.id for each in first.facts.held] != [each.notification.id for each in owed]
+
+
+def used(delivery: Delivery, percent: int | None) -> Delivery:
+    spend = None if percent is None else Decimal(percent) * 10
+    facts = replace(delivery.notification.facts, spend=spend)
+    return replace(delivery, notification=replace(delivery.notification, facts=facts))
+
+
+def test_in_a_digest_what_has_used_most_of_its_budget_comes_first_of_its_severity() -> None:
+    owed = [used(due(f"b{n:03}", severity=Severity.CRITICAL, hours=n % 3), 100 + n % 7) for n in range(300)]
+    owed += [used(due("not known", severity=Severity.CRITICAL), None), used(due("warned"), 5000)]
+    owed += [used(due("over", Kind.RESOLVED, Severity.CRITICAL), 9000)]
+    owed.insert(150, used(due("hot", severity=Severity.CRITICAL), 1000))
+    fault = Notification(
+        "4f2a9c01d7be/health/1", "oncall", NOW, replace(OWN, severity=Severity.CRITICAL, subject="store")
+    )
+    owed.append(Delivery(fault, DeliveryState.DUE, 0, NOW))
+    held = [each.facts.budget for each in up(owed).notification.facts.held]
+    assert held[:2] == [None, "hot"]
+    assert held[-3:] == ["not known", "warned", "over"]
+    assert "hot" in render(up(owed).notification, now=NOW).entries[1]
 
 
 def test_a_digest_that_may_have_arrived_stays_by_itself() -> None:

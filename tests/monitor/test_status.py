@@ -555,6 +555,33 @@ def test_a_thousand_calm_budgets_do_not_hide_the_one_that_burns() -> None:
     assert len(screen.split("\n")) < 40
 
 
+def hundreds(severity: str) -> list[Any]:
+    """All of one severity, and among them one that is far over and one whose spend is not known."""
+    burning = [budget(alarm(severity, "FIRING"), name=f"per/{n:03}", spend=f"{1000 + n % 50}") for n in range(300)]
+    burning[0] = budget(alarm(severity, "FIRING"), name="per/000", spend=None)
+    burning[180] = budget(alarm(severity, "FIRING"), name="hot", spend="10000")
+    return burning
+
+
+@pytest.mark.parametrize("severity", ["warning", "critical"])
+def test_among_hundreds_the_one_that_is_most_over_comes_first(severity: str) -> None:
+    result = status(facts(budgets=hundreds(severity)))
+    assert result["problems"][0]["text"] == "hot is at 1000% of 1,000.00 USD"
+    assert "per/000" not in [problem["text"].partition(":")[0] for problem in result["problems"][:299]]
+    assert nagios(result).startswith(f"BUDGET {severity.upper()} - hot is at 1000% of 1,000.00 USD; per/049 is at 104%")
+    lines = render(result, colour=False).split("\n")
+    assert lines[0].endswith("hot is at 1000% of 1,000.00 USD")
+    assert lines[lines.index("Budgets") + 1].split()[:2] == [severity.upper(), "hot"]
+    assert "and 280 more, none of them worse" in "\n".join(lines)
+    assert [row["name"] for row in result["budgets"]] == [row["name"] for row in hundreds(severity)]
+
+
+def test_among_many_sources_the_worst_come_first() -> None:
+    many = [source(f"s{n}", data=37 * H) for n in range(30)]
+    screen = render(status(facts(sources=[*many, source("gone", poll=99 * H)])), colour=False)
+    assert screen.partition("Sources\n")[2].split()[:2] == ["STALE", "gone"]
+
+
 OUTLOOK = {
     "forecast": "1204.1",
     "forecast_low": "950",
