@@ -27,7 +27,7 @@ GROUPINGS = ("source", "account", "service", "region", "run", "day")
 
 @dataclass(frozen=True, slots=True)
 class DayTotal:
-    """What the ledger has booked of a series on a UTC day; `until` is where its newest charge ends."""
+    """What the ledger has booked of a series on a UTC day; `until` is how far the data of it reaches."""
 
     series: Series
     day: date
@@ -56,8 +56,13 @@ class Row:
 
 def read(connection: sqlite3.Connection, by: str, period: Period) -> list[Row]:
     """The rows of a ledger; days count that start in the period. Raises UserError and StoreError."""
-    totals = [DayTotal(*row) for row in charges.day_totals(connection, period.start, period.end)]
     clocks = facts.read_clocks(connection)
+    reached = {clock.name: clock.data_as_of for clock in clocks.values() if clock.data_as_of is not None}
+    totals = [
+        # A charge of a whole day ends with the day, which may lie ahead: its data does not reach so far.
+        DayTotal(series, day, billed, min(end, reached.get(series.source, end)))
+        for series, day, billed, end in charges.day_totals(connection, period.start, period.end)
+    ]
     partial = frozenset(clock.name for clock in clocks.values() if clock.missing)
     return group(totals, by, partial, facts.read_bills(connection))
 
@@ -215,6 +220,5 @@ def _columns(amounts: tuple[Decimal, Decimal], currency: str, width: int, *, cre
 
 
 def _age(now: datetime, then: datetime) -> str:
-    # A charge of a whole day ends with the day.
     hours = max(0, int((now - then).total_seconds() // 3600))
     return f"{hours} h" if hours < 72 else f"{hours // 24} d"  # noqa: PLR2004 - three days, then days say more
