@@ -22,7 +22,10 @@ HARD_LIMIT_FACTOR = 2
 
 
 class Freshness(StrEnum):
-    """FRESH is fine; LATE is overdue; STALE is too old to trust; PARTIAL lacks parts; NEVER was not tried yet."""
+    """FRESH is fine; LATE is overdue; STALE is too old to trust; PARTIAL lacks parts; NEVER was not tried yet.
+
+    `status` shows NEVER too where every try has failed (`never_answered`).
+    """
 
     FRESH = "FRESH"
     LATE = "LATE"
@@ -48,6 +51,12 @@ def judge(source: dict[str, Any], now: datetime) -> Freshness:
         return Freshness.PARTIAL
     unread = source["last_poll"] is None or source["data_as_of"] is None
     return Freshness.LATE if unread or _past(source, now, "late") else Freshness.FRESH
+
+
+def never_answered(source: dict[str, Any]) -> bool:
+    """Whether it was tried and no attempt brought an answer: what is known of it is its error alone."""
+    nothing = source["last_poll"] is None and source["data_as_of"] is None and not source.get("empty")
+    return source["first_attempt"] is not None and nothing
 
 
 def past_hard_limit(source: dict[str, Any], now: datetime) -> bool:

@@ -21,7 +21,7 @@ from alarms.summary import Fired, Standing, Summary, message
 from alarms.words import clean, duration_text, instant_text
 from monitor.clock import from_text
 from monitor.config.model import BudgetConfig, Config
-from monitor.freshness import Freshness, data_age, judge
+from monitor.freshness import Freshness, data_age, judge, never_answered
 from monitor.store import alarm_states, facts, summaries
 from monitor.store.outbox import StoredOutbox
 from monitor.store.summaries import Mark
@@ -150,10 +150,11 @@ def _alarm_key(budget: str, alarm: Json) -> tuple[str, ...]:
 def _doubtful_sources(document: Json, now: datetime) -> Iterator[str]:
     for source in document["sources"]:
         freshness = judge(source, now)
-        if freshness is Freshness.NEVER:
-            yield _sentence(f"{source['name']} was never read")
+        error = f": {source['error']}" if source["error"] else ""
+        late = freshness is Freshness.LATE
+        if freshness is Freshness.NEVER or (late and never_answered(source)):
+            yield _sentence(f"{source['name']} was never read{error}")
         elif freshness is not Freshness.FRESH:
-            error = f": {source['error']}" if source["error"] else ""
             known = source["data_as_of"] is not None
             data = f"its newest data is {duration_text(data_age(source, now))} old" if known else "it has no data yet"
             yield _sentence(f"{source['name']} is {freshness}, {data}{error}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from monitor.freshness import Freshness, data_age, judge, past_hard_limit, poll_age
-from monitor.status.words import Problem, State, lasting
+from monitor.freshness import Freshness, data_age, judge, never_answered, past_hard_limit, poll_age
+from monitor.status.words import Problem, State, lasting, one_line
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 # Sources that say nothing reliable now: what they feed is marked.
 UNTRUSTED = (Freshness.STALE, Freshness.NO_ACCESS, Freshness.NEVER)
 SEE_SOURCE = "run `monitor check-config --live` to see what the source answers"
+# Two lines of a screen; the whole stands with the source.
+_LONGEST_ERROR = 120
 
 
 def source_row(source: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A source with its freshness and its state."""
     freshness = judge(source, now)
+    if freshness is Freshness.LATE and never_answered(source):
+        freshness = Freshness.NEVER  # not late: nothing was ever there that could be old
     state = State.OK if freshness is Freshness.FRESH else State.UNKNOWN
     if freshness in (Freshness.STALE, Freshness.NO_ACCESS) and past_hard_limit(source, now):
         state = State.CRITICAL
@@ -50,11 +54,16 @@ def source_problems(row: dict[str, Any], now: datetime) -> Iterator[Problem]:
     if freshness is Freshness.FRESH:
         return
     text = {
-        Freshness.NEVER: "was never read",
+        Freshness.NEVER: f"was never read{_error(row)}",
         Freshness.NO_ACCESS: "refuses access",
         Freshness.PARTIAL: f"is not complete: {', '.join(row['missing'])} missing",
     }.get(freshness)
     yield Problem(row["state"], f"source {name} {text or _how_old(row, now)}", SEE_SOURCE)
+
+
+def _error(row: dict[str, Any]) -> str:
+    text = one_line(row["error"] or "")
+    return f": {text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 3] + '...'}" if text else ""
 
 
 def _how_old(row: dict[str, Any], now: datetime) -> str:

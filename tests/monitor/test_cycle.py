@@ -26,6 +26,7 @@ from monitor.errors import BadDataError
 from monitor.model import ApiUse, Batch, Charge, MeterReading, Scope, Series, Window
 from monitor.period import PeriodKind, month_of, months_before
 from monitor.status.judge import judge
+from monitor.status.nagios import nagios
 from monitor.status.render import render
 from monitor.store import facts, meters
 from monitor.store.database import Store, open_store
@@ -488,6 +489,27 @@ def test_a_source_that_answers_with_nothing_is_not_said_to_be_unread(world: Worl
     assert said() == (
         "source aws is late: it answers, but has nothing new, for 4 h",
         "LATE aws answered 0 s ago, data 4 h old",
+    )
+
+
+def test_a_source_that_was_never_read_says_why_and_not_that_it_is_late(world: World) -> None:
+    (aws,) = world.sources
+    aws.error = TemporaryError("AWS\ncould not be reached (EndpointConnectionError): " + "x" * 200)
+    world.turn()
+    found = judge(world.facts(), world.now, running=True)
+    (row,), first = found["sources"], found["problems"][0]
+    assert (row["freshness"], row["state"], found["exit_code"]) == ("NEVER", "UNKNOWN", 3)
+    assert first["text"].startswith("source aws was never read: AWS could not be reached (EndpointConnectionError): xx")
+    assert first["text"].endswith("xxx...")
+    assert len(first["text"]) < 160
+    assert nagios(found).startswith("BUDGET UNKNOWN - source aws was never read: AWS could not be reached (E")
+    assert "late" not in json.dumps(found["problems"])
+    for _ in range(27):
+        world.turn()
+    found = judge(world.facts(), world.now, running=True)
+    assert (found["sources"][0]["freshness"], found["problems"][0]["text"]) == (
+        "STALE",
+        "source aws is stale: not read for 27 h",
     )
 
 

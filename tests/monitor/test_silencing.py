@@ -346,6 +346,15 @@ def test_a_digest_says_what_cannot_be_relied_on(desk: Desk) -> None:
     assert digest["Not delivered"] == ("mail is DEAD: it refuses the login",)
 
 
+def test_a_digest_says_why_a_source_was_never_read(desk: Desk) -> None:
+    desk.digests = (("oncall", "daily 09:00"),)
+    desk.sources[0].error = TemporaryError("503")
+    desk.turn()
+    desk.now = datetime(2026, 11, 10, 9, tzinfo=UTC)
+    desk.turn(after=timedelta(0))
+    assert digest_of(desk)["Not up to date"] == ("aws was never read: 503",)
+
+
 def test_a_missed_slot_is_made_up_once_if_it_is_less_than_a_day_old(desk: Desk) -> None:
     desk.digests = (("oncall", "weekly tue 09:00"),)
     desk.turn()
