@@ -126,7 +126,7 @@ def _status(options: dict[str, str]) -> dict[str, Any]:
     try:
         place = find_place(options.get("--config"), options.get("--state-dir"))
     except NoPlaceError as error:
-        trouble = Problem(State.UNKNOWN, str(error), "repair it, or name the place: --state-dir DIR")
+        trouble = Problem(State.UNKNOWN, str(error), error.do)
         return judge(None, now, running=None, trouble=trouble)
     stored, budget = read(place), options.get("--budget")
     running = daemon_runs(place, stored.document)

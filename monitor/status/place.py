@@ -1,10 +1,11 @@
 """Where the stored state lies: the same answer as every other command gives, for a fraction of the time."""
 # pathlib alone would add a sixth to the time that `monitor status` takes.
-# ruff: noqa: PTH100, PTH110, PTH113, PTH118, PTH120, PTH123
+# ruff: noqa: PTH100, PTH110, PTH116, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
 import os
+import stat
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ _MOST = 1024 * 1024
 
 
 class NoPlaceError(Exception):
-    """The config does not tell where the state is. The message is a sentence for a person."""
+    """The config does not tell where the state is. The message is a sentence for a person; `do`: what can be done."""
+
+    def __init__(self, message: str, do: str = "repair it, or name the place: --state-dir DIR") -> None:
+        super().__init__(message)
+        self.do = do
 
 
 class Place:
@@ -52,7 +57,8 @@ def find_place(config: str | None, state_dir: str | None) -> Place:
     except PermissionError as error:
         if system:
             return Place(None, system=True)
-        raise NoPlaceError(f"{path} may not be read by this user; pass --state-dir DIR") from error
+        do = "let this user read it or run as another, or name the place: --state-dir DIR"
+        raise NoPlaceError(f"{path} may not be read by this user; pass --state-dir DIR", do) from error
     name = _state_dir_in(text, path)
     return Place(os.path.join(os.path.dirname(os.path.abspath(path)), name), system=system, config=path)
 
@@ -74,14 +80,17 @@ def _usual_config() -> str | None:
 
 
 def _text_of(path: str) -> str:
-    if not os.path.isfile(path):
-        raise NoPlaceError(f"no config at {path}; pass --config FILE or --state-dir DIR")
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise NoPlaceError(f"{path} is not a file, so it is no config; pass --config FILE or --state-dir DIR")
         with open(path, encoding="utf-8") as file:
             text = file.read(_MOST + 1)
     except PermissionError:
         raise
-    except (OSError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        do = "write one: `monitor demo --write-config FILE`, or name another: --config FILE"
+        raise NoPlaceError(f"no config at {path}; pass --config FILE or --state-dir DIR", do) from error
+    except (OSError, ValueError) as error:
         raise NoPlaceError(f"{path} cannot be read as UTF-8 text; see: monitor check-config") from error
     if len(text) > _MOST:
         raise NoPlaceError(f"{path} is larger than 1 MiB, which no config is; check that this is the right file")

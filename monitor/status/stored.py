@@ -39,6 +39,9 @@ _NOT_NOW = frozenset(
 _NO_SHARED_MEMORY = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY))
 _PRIMARY_CODE = 0xFF
 _NEXT = "run `monitor once` for one turn, or name the place: --state-dir DIR"
+# Whether a config is valid is more than `status` can tell: a turn is refused with one that is not.
+_CHECK_FIRST = "run `monitor check-config`, then `monitor once` for one turn; or name the place: --state-dir DIR"
+_NO_CONFIG = "name a config, --config FILE, or write one: `monitor demo --write-config config.toml`"
 
 
 class DamagedError(Exception):
@@ -102,7 +105,7 @@ def daemon_runs(place: Place, document: dict[str, Any] | None) -> bool | None:
 def _why_nothing(place: Place) -> Problem:
     directory = place.state_dir
     if directory is None:
-        return Problem(State.UNKNOWN, "no turn yet: no config and no daemon found here", _NEXT)
+        return Problem(State.UNKNOWN, "no turn yet: no config and no daemon found here", _NO_CONFIG)
     try:
         os.stat(os.path.join(directory, STORE))
     except PermissionError:
@@ -113,7 +116,8 @@ def _why_nothing(place: Place) -> Problem:
         pass  # it is not there, or cannot be read: there is nothing to tell
     if place.config is not None and (wrong := what_is_wrong(place.config)):
         return Problem(State.UNKNOWN, wrong, "repair it: `monitor check-config` names every problem")
-    return Problem(State.UNKNOWN, f"no turn yet: nothing is stored in {directory}", _NEXT)
+    do = _NEXT if place.config is None else _CHECK_FIRST
+    return Problem(State.UNKNOWN, f"no turn yet: nothing is stored in {directory}", do)
 
 
 def _closed(directory: str) -> str:

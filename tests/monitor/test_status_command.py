@@ -417,6 +417,27 @@ def test_a_broken_config_is_what_is_wrong_and_not_that_nothing_is_stored(tmp_pat
     assert (status["exit_code"], status["summary"]) == (3, f"{config} {why}")
 
 
+def test_a_config_that_is_missing_is_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    status = told("--config", path)
+    assert status["summary"] == f"no config at {path}; pass --config FILE or --state-dir DIR"
+    assert (
+        status["problems"][0]["do"] == "write one: `monitor demo --write-config FILE`, or name another: --config FILE"
+    )
+    path.mkdir()
+    assert told("--config", path)["summary"].startswith(f"{path} is not a file, so it is no config")
+
+
+def test_what_to_do_without_a_config_and_with_one_that_was_never_used(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (without,) = told(tmp_path / "etc.toml", tmp_path / "run.json", cwd=tmp_path / "empty", code=SYSTEM)["problems"]
+    assert without["text"] == "no turn yet: no config and no daemon found here"
+    assert without["do"] == "name a config, --config FILE, or write one: `monitor demo --write-config config.toml`"
+    config = write_config(tmp_path, "[[budgets]]\nname = 3\n")
+    (unused,) = told("--config", config)["problems"]
+    assert unused["do"].startswith("run `monitor check-config`, then `monitor once` for one turn")
+
+
 # a store that cannot be read
 
 
@@ -686,6 +707,16 @@ def test_a_config_of_the_system_that_this_user_may_not_read(public: Path) -> Non
     assert system(public, "--config", public / "etc.toml", code=as_nobody) == 0
     status = told("--config", public / "etc.toml", code=AS_NOBODY)
     assert status["summary"] == f"{public}/etc.toml may not be read by this user; pass --state-dir DIR"
+
+
+@needs_root
+def test_a_config_in_a_directory_that_this_user_may_not_enter_is_not_missing(public: Path) -> None:
+    config = write_config(public / "mine", "")
+    (public / "mine").chmod(0o700)
+    for path in (config, public / "mine" / "absent.toml"):
+        status = told("--config", path, code=AS_NOBODY)
+        assert status["summary"] == f"{path} may not be read by this user; pass --state-dir DIR"
+        assert status["problems"][0]["do"].startswith("let this user read it or run as another")
 
 
 # an output that takes nothing
