@@ -27,7 +27,7 @@ Sections = tuple[tuple[str, tuple[str, ...]], ...]
 class Standing:
     """How a budget stands. `spend` None: not known. `forecast` None: there is none. `firing`: it is over a limit.
 
-    `planned`: by now, and `at_completion`, None: there is no plan.
+    `planned`: by now, and `at_completion`, None: there is no plan. `begins`: when its period will; None: it has begun.
     """
 
     name: str
@@ -39,11 +39,12 @@ class Standing:
     firing: bool
     planned: Decimal | None = None
     at_completion: Decimal | None = None
+    begins: datetime | None = None
 
     @property
     def used(self) -> Decimal | None:
-        """Spend in per cent of the amount; None when it is not known."""
-        if self.spend is None or not self.amount:
+        """Spend in per cent of the amount; None when it is not known, or nothing can be spent yet."""
+        if self.spend is None or not self.amount or self.begins is not None:
             return None
         return DISPLAY.divide(self.spend * 100, self.amount)
 
@@ -130,6 +131,8 @@ def _most(texts: Iterable[str]) -> tuple[str, ...]:
 def _standing(standing: Standing) -> str:
     amount = for_people(standing.amount, standing.currency, beside=standing.spend)
     name = clean(standing.name, _NAME_LENGTH)
+    if standing.begins is not None:
+        return f"{name}: begins on {day_text(standing.begins)}{_forecast(standing)}"
     if standing.spend is None:
         return f"{name}: not known, of {amount}"
     spend = for_people(standing.spend, standing.currency, beside=standing.amount).rpartition(" ")[0]

@@ -145,7 +145,8 @@ class Evaluator:
         else:
             alarms = list(alarm_states.load(scene.tx, name, since).values())
         told = self._foresight.newest(watched.config, scene.progress)
-        unseen = [] if present.spend is not None else [*self._never_seen.of(watched.scope, watched.sources)]
+        # Beside a spend it only informs: a list may hold the names that two sources have for one thing.
+        unseen = [*self._never_seen.of(watched.scope, watched.sources, listed=present.spend is None)]
         return step, facts_document.budget_facts(watched, present, found, [*alarms, *lingering], told, unseen)
 
     def _current(self, scene: Scene, watched: WatchedBudget) -> Period:

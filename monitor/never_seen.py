@@ -20,17 +20,18 @@ class NeverSeen:
         self._series = series
         self._found: dict[str, _Values] = {}
 
-    def of(self, scope: Scope, sources: Collection[str]) -> Iterator[str]:
+    def of(self, scope: Scope, sources: Collection[str], *, listed: bool = True) -> Iterator[str]:
         """A sentence on each name in the scope that no charge of these sources ever had, with the nearest that one had.
 
-        None as long as there was no charge at all: then it is not the scope.
+        None as long as there was no charge at all: then it is not the scope. `listed`: where none is near, name all
+        there are.
         """
         by_source = [values for source in sources if (values := self._values(source))]
         for kind in _KINDS if by_source else ():
-            known = sorted(set[str]().union(*(values[kind] for values in by_source)))
-            for name in getattr(scope, kind):
-                if name not in known:
-                    yield never_charged(kind, name, known)
+            missing = [name for name in getattr(scope, kind) if not any(name in values[kind] for values in by_source)]
+            known = sorted(set[str]().union(*(values[kind] for values in by_source))) if missing else ()
+            for name in missing:
+                yield never_charged(kind, name, known, listed=listed)
 
     def _values(self, source: str) -> _Values:
         if source not in self._found:

@@ -9,6 +9,7 @@ from monitor.config_file import shown
 
 # More names than this help nobody.
 _MOST_LISTED = 30
+_DID_YOU_MEAN = "; did you mean "
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -21,9 +22,11 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     return f'no {what} is named "{shown(name)}"{_suggestion(name, tuple(known), f"{what}s")}'
 
 
-def never_charged(what: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a name in a scope that no charge ever had."""
-    return f'no charge of {what} "{shown(name)}" was ever seen{_suggestion(name, tuple(known), f"{what}s")}'
+def never_charged(what: str, name: str, known: Iterable[str], *, listed: bool = True) -> str:
+    """What to say of a name in a scope that no charge ever had. `listed`: where none is near, all that there are."""
+    suggestion = _suggestion(name, tuple(known), f"{what}s")
+    told = suggestion if listed or suggestion.startswith(_DID_YOU_MEAN) else ""
+    return f'no charge of {what} "{shown(name)}" was ever seen{told}'
 
 
 @lru_cache(maxsize=1024)
@@ -34,5 +37,5 @@ def _suggestion(name: str, known: tuple[str, ...], what: str) -> str:
         return f"; there are no {what} here"
     near = get_close_matches(name[:64], known, n=1, cutoff=0.6)
     if near:
-        return f'; did you mean "{near[0]}"?'
+        return f'{_DID_YOU_MEAN}"{near[0]}"?'
     return f"; the {what} here are {', '.join(known)}" if len(known) <= _MOST_LISTED else ""

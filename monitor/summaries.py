@@ -83,7 +83,7 @@ class Summaries:
         return Summary(
             at=now,
             since=mark.made_at,
-            standings=tuple(_standing(row) for row in budgets),
+            standings=tuple(_standing(row, now) for row in budgets),
             fired=tuple(_fired(one, firing) for one in fired),
             doubts=(*_doubtful_sources(document, now), *_faults(document)),
             undelivered=tuple(self._undelivered(now)),
@@ -119,7 +119,8 @@ def _names(budget: BudgetConfig, receiver: str) -> bool:
     return receiver in budget.receivers or any(receiver in (one.receivers or ()) for one in budget.thresholds)
 
 
-def _standing(row: Json) -> Standing:
+def _standing(row: Json, now: datetime) -> Standing:
+    start = from_text(row["period"]["start"])
     return Standing(
         name=row["name"],
         currency=row["currency"],
@@ -130,6 +131,7 @@ def _standing(row: Json) -> Standing:
         firing=any(_fires(alarm) for alarm in row["alarms"]),
         planned=_amount(row.get("planned")),
         at_completion=_amount(row.get("at_completion")),
+        begins=start if now < start else None,
     )
 
 

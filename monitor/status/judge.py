@@ -75,7 +75,7 @@ def _view(facts: dict[str, Any], now: datetime, budget: str | None) -> dict[str,
 
     return {
         "sources": read,
-        "budgets": [parts.budget_row(row, read, quiet(row["name"])) for row in chosen],
+        "budgets": [parts.budget_row(row, read, quiet(row["name"]), now=now) for row in chosen],
         "silences": [row for row in silences if budget is None or parts.covers(row, budget) or wanted(row["budget"])],
         "receivers": facts.get("receivers", []),
         "native": [row for row in facts.get("native", []) if wanted(row["budget"])],
@@ -111,7 +111,7 @@ def _summary(problems: list[Problem], budgets: list[dict[str, Any]]) -> str:
         return "; ".join(texts + more)
     if not budgets:
         return "all well; no budget is configured"
-    most = max(budgets, key=lambda row: parts.percent_used(row) or 0)
+    most = parts.most_used_first(budgets)[0]
     noun = "1 budget" if len(budgets) == 1 else f"{len(budgets)} budgets"
     return f"{noun} within limits; {parts.used_text(most)}"
 

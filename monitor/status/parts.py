@@ -81,7 +81,7 @@ def quiet_text(budget: str, silences: list[dict[str, Any]], timezone: str) -> st
     return "acknowledged" if mine else ""
 
 
-def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
+def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str, *, now: datetime) -> dict[str, Any]:
     """A budget with its state, and the sources that make its figures doubtful. `quiet`: whether it is not told now."""
     # Of several views of one bill only the one that counts makes the figure doubtful.
     counted = budget.get("counted", budget["sources"])
@@ -102,6 +102,7 @@ def budget_row(budget: dict[str, Any], sources: list[dict[str, Any]], quiet: str
         "watches_nothing": budget.get("watches_nothing"),
         "alarms": budget["alarms"],
         "quiet": quiet,
+        "begun": now >= from_text(budget["period"]["start"]) or parse_amount(budget["spend"] or "0") != 0,
     }
     problems = [*budget_problems(row), *missing_data_problems(row)]
     return {**row, "state": worst(problem.state for problem in problems)}
@@ -146,13 +147,14 @@ def too_few_days(row: dict[str, Any]) -> str | None:
 
 
 def most_used_first(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By spend in per cent of the amount, what is not known last; else as they come."""
+    """By spend in per cent of the amount; else as they come."""
+    return sorted(rows, key=how_used)
 
-    def key(row: dict[str, Any]) -> tuple[bool, Decimal]:
-        share = _share_used(row)
-        return (share is None, -(share or Decimal(0)))
 
-    return sorted(rows, key=key)
+def how_used(row: dict[str, Any]) -> tuple[bool, Decimal]:
+    """Sorts budgets, the most used first, and last those whose spend is not known or whose period has not begun."""
+    share = _share_used(row) if row["begun"] else None
+    return (share is None, -(share or Decimal(0)))
 
 
 def percent_used(row: dict[str, Any]) -> int | None:
@@ -173,7 +175,14 @@ def used_text(row: dict[str, Any]) -> str:
     return one_line(_used(row) + _in_brackets(row))
 
 
+def begins_text(row: dict[str, Any]) -> str:
+    """`begins on 1 Dec 2026`, of a period that has not: what was spent in it is no figure that anybody measured."""
+    return f"begins on {day_text(from_text(row['period']['start']))}"
+
+
 def _used(row: dict[str, Any]) -> str:
+    if not row["begun"]:
+        return f"{row['name']} {begins_text(row)}"
     percent, amount, name = percent_used(row), money(row["amount"], row["currency"]), row["name"]
     if percent is None:
         return f"{name}: not known, of {amount}"

@@ -6,14 +6,14 @@ Fits 80 columns. Three columns throughout: a state, a name, and the rest; furthe
 from __future__ import annotations
 
 import textwrap
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from alarms.money import EXACT, for_people, parse_amount
 from alarms.words import day_text
 from monitor.clock import from_text
-from monitor.status.parts import money, most_used_first, percent_used, rate_text, too_few_days
-from monitor.status.words import State, lasting, local_text, one_line
+from monitor.status.parts import begins_text, money, most_used_first, percent_used, rate_text, too_few_days
+from monitor.status.words import State, ago, local_text, old, one_line, since
 
 TYPE_CHECKING = False  # that of `typing`, without the import: a sixth of the time of `monitor status`
 if TYPE_CHECKING:
@@ -109,13 +109,16 @@ class _Row:
 
 def _budget(row: dict[str, Any], now: datetime) -> _Row:
     amount = money(row["amount"], row["currency"])
-    details = [_split(row, now), *_credits(row), *_views(row), *_outlook(row, now)]
+    split = [_split(row, now)] if row["begun"] else []
+    details = [*split, *_credits(row), *_views(row), *_outlook(row, now), *_unseen(row)]
     if row["stale"]:
         details.append(f"not up to date: no recent data from {', '.join(row['stale'])}")
     told = [alarm for alarm in row["alarms"] if alarm["state"] in ("PENDING", "FIRING")]
     details += [_alarm(alarm, now) for alarm in sorted(told, key=lambda alarm: -State(alarm["severity"].upper()).rank)]
     if row["watches_nothing"]:
         return _Row(row["state"], row["name"], f"watches nothing, {amount} for each account", details)
+    if not row["begun"]:
+        return _Row(row["state"], row["name"], begins_text(row), details)
     percent = percent_used(row)
     if row["spend"] is None or percent is None:
         spend = "not known" if row["spend"] is None else money(row["spend"], row["currency"])
@@ -140,7 +143,7 @@ def _outlook(row: dict[str, Any], now: datetime) -> Iterator[str]:
         yield figures
     if told := row["progress"]:
         share = Decimal(told["step"] * 1000 // told["of"]).scaleb(-1)
-        yield f"run {told['run']}: step {told['step']:,} of {told['of']:,} ({share}%), {_age(told['at'], now)} ago"
+        yield f"run {told['run']}: step {told['step']:,} of {told['of']:,} ({share}%), {_ago(told['at'], now)}"
     if row["burn_rates"]:
         rates = (f"{rate_text(rate)} over {window}" for window, rate in row["burn_rates"].items())
         yield f"burn rate {', '.join(rates)}"
@@ -165,7 +168,7 @@ def _split(row: dict[str, Any], now: datetime) -> str:
     # Nothing accrued says nothing as long as no inventory is there to estimate it.
     known = [word for word in ("billed", "accrued") if row[word] not in (None, "0")]
     split = " + ".join(f"{word} {money(row[word], row['currency']).rsplit(' ', 1)[0]}" for word in known)
-    data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
+    data = "no data" if row["data_as_of"] is None else old(from_text(row["data_as_of"]), now)
     return ", ".join(part for part in (split, data, _day(row["period"], now)) if part)
 
 
@@ -191,10 +194,14 @@ def _views(row: dict[str, Any]) -> Iterator[str]:
         yield f"by {', '.join(counted)}; of the same bill {', '.join(said)}"
 
 
+def _unseen(row: dict[str, Any]) -> list[str]:
+    """Names that no charge ever had, which informs; while the spend is not known, they are among what is wrong."""
+    return row["unseen"] if row["spend"] is not None and row["begun"] else []
+
+
 def _day(period: dict[str, str | None], now: datetime) -> str:
     """`day 23 of 30`, `day 23` without an end; of a period that does not hold this instant, when it starts."""
-    since = period["start"] or ""
-    start = from_text(since)
+    start = from_text(period["start"] or "")
     if now < start:
         return f"begins on {day_text(start)}"
     if period["end"] is None:
@@ -206,27 +213,27 @@ def _day(period: dict[str, str | None], now: datetime) -> str:
 
 
 def _alarm(alarm: dict[str, Any], now: datetime) -> str:
-    since = "" if alarm["since"] is None else f" for {_age(alarm['since'], now)}"
+    lasts = "" if alarm["since"] is None else f" {_since(alarm['since'], now)}"
     earlier = f", period from {day_text(from_text(alarm['period_start']))}" if alarm.get("period_start") else ""
     blind = "" if alarm["data"] == "OK" else ", no data now"
-    calm = f", clearly below for {_age(alarm['calm_since'], now)}" if alarm.get("calm_since") else ""
-    return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{since}{earlier}{blind}{calm}"
+    calm = f", clearly below {_since(alarm['calm_since'], now)}" if alarm.get("calm_since") else ""
+    return f"{alarm['state']} {alarm['severity']}: {alarm['on']} {alarm['at']}{lasts}{earlier}{blind}{calm}"
 
 
 def _source(row: dict[str, Any], now: datetime) -> _Row:
-    read = "never read" if row["last_poll"] is None else f"read {_age(row['last_poll'], now)} ago"
+    read = "never read" if row["last_poll"] is None else f"read {_ago(row['last_poll'], now)}"
     if row["empty"] and row["last_attempt"] is not None:
-        read = f"answered {_age(row['last_attempt'], now)} ago"
-    data = "no data" if row["data_as_of"] is None else f"data {_age(row['data_as_of'], now)} old"
+        read = f"answered {_ago(row['last_attempt'], now)}"
+    data = "no data" if row["data_as_of"] is None else old(from_text(row["data_as_of"]), now)
     details = [f"missing: {', '.join(row['missing'])}"] if row["missing"] else []
     details += [row["error"]] if row["error"] else []
     return _Row(row["freshness"], row["name"], f"{read}, {data}", details)
 
 
 def _receiver(row: dict[str, Any], now: datetime) -> _Row:
-    told = "nothing sent yet" if row["last_delivery"] is None else f"last message {_age(row['last_delivery'], now)} ago"
+    told = "nothing sent yet" if row["last_delivery"] is None else f"last message {_ago(row['last_delivery'], now)}"
     owed = f"; {row['undelivered']} not delivered" if row["undelivered"] else ""
-    waiting = f", the oldest for {_age(row['oldest_due'], now)}" if row["oldest_due"] is not None else ""
+    waiting = f", the oldest {_since(row['oldest_due'], now)}" if row["oldest_due"] is not None else ""
     return _Row(row["state"], row["name"], f"{told}{owed}{waiting}", [row["error"]] if row["error"] else [])
 
 
@@ -242,7 +249,7 @@ def _native(row: dict[str, Any], now: datetime) -> _Row:
     details = [row["detail"]] if row.get("detail") else []
     if row.get("drilled_at"):
         went = "went well" if row["drill_ok"] else f"failed: {row['drill_detail']}"
-        details.append(f"drilled {_age(row['drilled_at'], now)} ago, which {went}")
+        details.append(f"drilled {_ago(row['drilled_at'], now)}, which {went}")
     return _Row(row["state"], row["budget"], one_line(where), details)
 
 
@@ -251,14 +258,18 @@ def _daemon(status: dict[str, Any], now: datetime) -> list[str]:
     runs = _RUNS[daemon["running"]]
     spent = money(cost["usd_this_month"], "USD", beside="0")
     lines = [
-        f"{runs}, last turn {_age(daemon['last_turn'], now)} ago. As of {local_text(now, status['timezone'])}.",
+        f"{runs}, last turn {_ago(daemon['last_turn'], now)}. As of {local_text(now, status['timezone'])}.",
         f"Watching has cost {spent} this month, in {cost['calls_this_month']} calls.",
     ]
     return [line for text in lines for line in textwrap.wrap(text, _WIDTH)]
 
 
-def _age(instant: str, now: datetime) -> str:
-    return lasting(max(now - from_text(instant), timedelta(0)))
+def _ago(instant: str, now: datetime) -> str:
+    return ago(from_text(instant), now)
+
+
+def _since(instant: str, now: datetime) -> str:
+    return since(from_text(instant), now)
 
 
 def _painted(state: str, *, colour: bool) -> str:

@@ -71,9 +71,14 @@ def _how_old(row: dict[str, Any], now: datetime) -> str:
     limit = "stale" if row["freshness"] is Freshness.STALE else "late"
     if row["empty"]:
         known = "has no data yet" if row["data_as_of"] is None else "has nothing new"
-        return f"{word}: it answers, but {known}, for {lasting(poll_age(row, now))}"
+        return f"{word}: it answers, but {known}{_lasts(poll_age(row, now), ', for')}"
     if row["last_poll"] is None or poll_age(row, now) > timedelta(seconds=row[f"{limit}_poll_s"]):
-        return f"{word}: not read for {lasting(poll_age(row, now))}"
+        return f"{word}: not read{_lasts(poll_age(row, now), ' for')}"
     if row["data_as_of"] is None:
-        return f"{word}: no data yet, asked for {lasting(data_age(row, now))}"
+        return f"{word}: no data yet{_lasts(data_age(row, now), ', asked for')}"
     return f"{word}: its data is {lasting(data_age(row, now))} old"
+
+
+def _lasts(age: timedelta, words: str) -> str:
+    # Below zero it is none: the clock was ahead when it was asked, or `--as-of` lies before that.
+    return "" if age < timedelta(0) else f"{words} {lasting(age)}"

@@ -79,3 +79,21 @@ def lasting(span: timedelta) -> str:
         if seconds < below:
             return f"{seconds // unit} {name}"
     return f"{seconds // _DAY} d"
+
+
+def ago(instant: datetime, now: datetime) -> str:
+    """`5 min ago`; of what lies ahead of `now`, a clock that was wrong or an earlier `--as-of`, `3 d in the future`."""
+    ahead = instant - now >= timedelta(seconds=1)
+    return f"{lasting(instant - now)} in the future" if ahead else f"{lasting(max(now - instant, timedelta(0)))} ago"
+
+
+def old(instant: datetime, now: datetime) -> str:
+    """`data 5 min old`, or `data from 3 d in the future`."""
+    said = ago(instant, now)
+    return f"data {said.removesuffix('ago')}old" if said.endswith(" ago") else f"data from {said}"
+
+
+def since(instant: datetime, now: datetime) -> str:
+    """`for 5 min`, or `from 3 d in the future on`."""
+    said = ago(instant, now)
+    return f"for {said.removesuffix(' ago')}" if said.endswith(" ago") else f"from {said} on"

@@ -513,6 +513,28 @@ def test_a_source_that_was_never_read_says_why_and_not_that_it_is_late(world: Wo
     )
 
 
+def test_a_misspelt_name_beside_a_known_one_is_said_and_changes_no_state(world: World) -> None:
+    world.sources = [OfService("aws", month_to_date="10")]
+    world.budgets = [budget(scope=Scope(service=("AmazonEC2", "AmazonEC3")))]
+    world.turn()
+    (row,) = world.facts()["budgets"]
+    assert (row["spend"], row["unseen"]) == (
+        "10",
+        ['no charge of service "AmazonEC3" was ever seen; did you mean "AmazonEC2"?'],
+    )
+    assert judge(world.facts(), world.now, running=True)["state"] == "OK"
+
+
+class OfService(FakeSource):
+    """All it has is of one service."""
+
+    def fetch(self, window: Window) -> Batch:
+        batch, series = super().fetch(window), Series(self.name, "USD", service="AmazonEC2")
+        return replace(
+            batch, charges=tuple(replace(one, series=series) for one in batch.charges), replaces={series: MONTH}
+        )
+
+
 def test_being_locked_out_pages_at_once_and_says_when_it_is_over(world: World) -> None:
     (aws,) = world.sources
     aws.error = AccessError("cloudwatch:GetMetricData is not allowed")

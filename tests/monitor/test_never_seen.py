@@ -34,3 +34,11 @@ def test_a_name_that_was_not_is_said_with_the_nearest_of_the_same_sources() -> N
 def test_before_the_first_charge_it_is_not_the_scope() -> None:
     assert said(Scope(service=("AmazonEC3",)), "azure") == []
     assert list(NeverSeen(()).of(Scope(service=("x",)), ["aws"])) == []
+
+
+def test_beside_a_name_that_was_seen_the_other_is_said_with_the_nearest_alone() -> None:
+    both = Scope(service=("AmazonEC2", "AmazonEC3", "Elastic Compute Cloud"))
+    assert list(SEEN.of(both, ["aws"], listed=False)) == [
+        'no charge of service "AmazonEC3" was ever seen; did you mean "AmazonEC2"?',
+        'no charge of service "Elastic Compute Cloud" was ever seen',
+    ]

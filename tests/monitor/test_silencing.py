@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from alarms.errors import TemporaryError
-from alarms.model import DeliveryState, Kind, Notification, Reason, Receipt
+from alarms.model import DeliveryState, Kind, Notification, Period, Reason, Receipt
 from alarms.silence import Silence, SilenceKind
 from alarms.slots import Schedule, parse_schedule
 from monitor import orders
@@ -353,6 +353,17 @@ def test_a_digest_says_why_a_source_was_never_read(desk: Desk) -> None:
     desk.now = datetime(2026, 11, 10, 9, tzinfo=UTC)
     desk.turn(after=timedelta(0))
     assert digest_of(desk)["Not up to date"] == ("aws was never read: 503",)
+
+
+def test_a_digest_shows_no_figure_of_what_begins_later(desk: Desk) -> None:
+    desk.digests = (("oncall", "daily 09:00"),)
+    desk.budgets = [
+        budget("later", period=Period(datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 9, tzinfo=UTC)))
+    ]
+    desk.turn()
+    desk.now = datetime(2026, 11, 10, 9, tzinfo=UTC)
+    desk.turn(after=timedelta(0))
+    assert digest_of(desk)["Budgets"] == ("later: begins on 1 Dec 2026",)
 
 
 def test_a_missed_slot_is_made_up_once_if_it_is_less_than_a_day_old(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.clock import to_text
+from monitor.status import words
 from monitor.status.judge import judge
 from monitor.status.nagios import nagios
 from monitor.status.render import render
@@ -435,6 +436,33 @@ def test_names_that_become_the_same_label_stay_apart() -> None:
     assert [values[label]["value"] for label in ("a_b_usd", "a_b_usd_2", "a_b_usd_3")] == ["1", "2", "3"]
 
 
+def test_the_line_of_hundreds_fits_what_nrpe_carries_and_holds_the_worst() -> None:
+    calm = [budget(name=f"per/{n:012}") for n in range(300)]
+    hot = [budget(FIRING_CRITICAL, name="hot", spend="5000"), budget(FIRING_WARNING, name="z", spend="999")]
+    budgets = [*calm[:200], *hot, *calm[200:], budget(name="per/most", spend="900")]
+    sources = [*(source(f"s{n}") for n in range(40)), source("gone", poll=99 * H)]
+    line = nagios(status(facts(budgets=budgets, sources=sources)))
+    _, values = parse(line)
+    assert 3500 < len(line.encode()) <= 4000
+    kept = [label for label in values if label.endswith("_usd")]
+    assert {"hot_usd", "z_usd", "per/most_usd", "gone_data_age", "gone_poll_age", "turn_age", "undelivered"} <= set(
+        values
+    )
+    assert kept == [label for row in budgets if (label := f"{row['name']}_usd") in kept], "in the order of always"
+    assert values["left_out"]["value"] == str(303 + 2 * 41 + 2 + 1 - len(values))
+
+
+@pytest.mark.parametrize("count", [1, 7, 60])
+def test_a_line_that_fits_leaves_nothing_out(count: int) -> None:
+    _, values = parse(nagios(status(facts(budgets=[budget(name=f"b{n}") for n in range(count)]))))
+    assert len(values) == count + 4
+
+
+def test_the_line_fits_too_when_the_output_cannot_say_every_character() -> None:
+    line = nagios(status(facts(budgets=[budget(name=f"日本語の予算{n}") for n in range(300)])))
+    assert len(line.encode("ascii", "backslashreplace")) <= 4000
+
+
 HOSTILE = [
     "a|b", "a=b", "it's", "x\ny", "x\r\nBcc: y", "\x1b[31mred", "\u202egnp.exe", "a'b=c|d", "$HOSTNAME$", "<script>",
     "`id`", "n" * 5000, " ", "\x00", "日本", "-", "'=1;2;3;4", "a\tb", "a\u2028b",
@@ -689,3 +717,65 @@ def test_json_lists_silences_and_those_of_one_budget() -> None:
         "silenced until 23 Nov 2026 22:00 UTC",
         "acknowledged",
     ]
+
+
+# what has not begun, and what lies ahead
+
+
+LATER = {"period": {"start": "2026-12-01T00:00:00Z", "end": None}, "spend": "0", "billed": "0", "accrued": "0"}
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_period_that_begins_later_shows_no_figure_that_nobody_measured(read: bool) -> None:
+    later = budget(name="deepseek", **LATER, data_as_of=ago(3 * H) if read else None, lower_bound=not read)
+    sources = [source()] if read else [source(data=None, poll=None, first_attempt=ago(H), error="503")]
+    result = status(facts(budgets=[{**later, "unseen": ['no charge of run "x" was ever seen']}], sources=sources))
+    screen = render(result, colour=False)
+    assert "  OK        deepseek  begins on 1 Dec 2026\n" in screen
+    for word in ("0%", "at least", "[----------]", "of 1,000.00", "no data,", "was ever seen"):
+        assert word not in screen
+    assert "'deepseek_usd'=U;" in nagios(result)
+    if read:
+        assert result["summary"] == "1 budget within limits; deepseek begins on 1 Dec 2026"
+    two = status(facts(budgets=[later, budget(spend="0")]))
+    assert two["summary"] == "2 budgets within limits; training is at 0% of 1,000.00 USD"
+
+
+def test_ages_of_what_lies_ahead_are_not_called_zero() -> None:
+    document = facts(
+        budgets=[budget(alarm("warning", "FIRING", since=ago(H)))],
+        receivers=[receiver(owed=1, oldest=H)],
+        turn_at=ago(H),
+        sources=[source(), source("empty", empty=True, poll=None, data=None, first_attempt=ago(H))],
+    )
+    early = NOW - timedelta(days=29)
+    result = judge(document, early, running=True)
+    screen = " ".join(render(result, colour=False).split())
+    assert "last turn 28 d in the future. As of 25 Oct 2026" in screen
+    assert "read 28 d in the future, data from 28 d in the future" in screen
+    assert "FIRING warning: actual 80% from 28 d in the future on" in screen
+    assert "last message 28 d in the future; 1 not delivered, the oldest from 28 d in the future on" in screen
+    assert "begins on 1 Nov 2026" in screen
+    assert "85%" in screen
+    assert "0 s" not in screen
+    assert "source empty is late: it answers, but has no data yet" in [one["text"] for one in result["problems"]]
+    assert "-" not in "".join(one["text"] for one in result["problems"])
+    _, values = parse(nagios(result))
+    assert [values[label]["value"] for label in ("turn_age", "aws_data_age", "aws_poll_age")] == ["U", "U", "U"]
+
+
+def test_what_was_a_moment_ago_is_so_whatever_the_clock_says() -> None:
+    part = NOW + timedelta(milliseconds=900)
+    assert (words.ago(part, NOW), words.old(part, NOW), words.since(part, NOW)) == (
+        "0 s ago",
+        "data 0 s old",
+        "for 0 s",
+    )
+    later = NOW + SECOND
+    assert (words.ago(later, NOW), words.old(later, NOW)) == ("1 s in the future", "data from 1 s in the future")
+
+
+def test_a_name_that_was_never_seen_beside_spend_only_informs() -> None:
+    result = status(facts(budgets=[budget(unseen=['no charge of service "AmazonEC3" was ever seen'])]))
+    assert (result["state"], result["problems"]) == ("OK", [])
+    assert '            no charge of service "AmazonEC3" was ever seen\n' in render(result, colour=False)
