@@ -159,6 +159,17 @@ class App:
         self.write_status()
         return unclean
 
+    def go_on(self) -> None:
+        """Begin a turn without a daemon: as `start`, but nothing is owed to it and nobody stays. Raises StoreError."""
+        now = self._clock.now()
+
+        def work() -> None:
+            with self._store.transaction() as tx:
+                endings.went_on(tx, now)
+                future.forget(tx, self._outbox, now)
+
+        self._store.persist(work)
+
     def time_was_set(self) -> None:
         """Another time is believed than before: nothing waits for what was planned by the old one."""
         now = self._clock.now()

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from alarms.model import Notification
     from monitor.config import Config
     from monitor.store.database import Store
+    from monitor.trusted_clock import TrustedClock
 
-_DELIVERY_LIMIT = timedelta(seconds=60)
+_FORESTALLED = (
+    "--as-of {} lies in the future: receivers are told now of what ends until then, and a later turn without --as-of "
+    "may take the machine's clock for wrong (warning)"
+)
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -34,7 +38,6 @@ def demo(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
     from monitor import logs, signals
-    from monitor.store import endings, facts
     from monitor.store.mending import open_mended
 
     signals.hold()
@@ -50,11 +53,8 @@ def run(options: argparse.Namespace) -> int:
         # After the lock is held: a second daemon must learn at once that it is one too many.
         from monitor.app import App
         from monitor.daemon import Daemon
-        from monitor.trusted_clock import TrustedClock
 
-        with store.read() as connection:
-            # Whoever stops and starts a daemon that doubts the clock has looked at it.
-            clock = TrustedClock(endings.last_stop(connection) or facts.last_turn(connection))
+        clock = _trusted_clock(store)
         return Daemon(App(config, store, clock), load_again, clock).run()
 
 
@@ -64,27 +64,33 @@ def once(options: argparse.Namespace) -> int:
     from monitor import once as report_of
     from monitor.store.mending import open_mended
 
-    clock = FixedClock(options.as_of) if options.as_of else SystemClock()
-    now = clock.now()
     config = _config(options)
     logs.set_up(logging.ERROR, config)
-    with open_mended(_state_dir(options), now) as store:
+    present = SystemClock().now()
+    if options.as_of and options.as_of > present and config.receivers:
+        remark(_FORESTALLED.format(to_text(options.as_of)))
+    with open_mended(_state_dir(options), options.as_of or present) as store:
+        from monitor import one_turn
         from monitor.app import App
 
-        _refuse_the_past(store, now)
-        app = App(config, store, clock)
-        report = app.turn(now, everything=True)
-        delivered = app.deliver(report, _DELIVERY_LIMIT)
-        app.heartbeat(report)
-        if app.look_at_natives(now=True):  # a cloud that hangs must not hold up what was just sent
-            report.add(app.turn(now, read=False))
-            delivered = app.deliver(report, _DELIVERY_LIMIT)
-        app.back_up()
+        if options.as_of:
+            _refuse_the_past(store, options.as_of)
+        clock = FixedClock(options.as_of) if options.as_of else _trusted_clock(store)
+        report, delivered = one_turn.do(App(config, store, clock), clock)
         unstored = store.trouble if store.in_memory else None
     _say(report_of.as_json(report, delivered) if options.json else report_of.as_text(report, delivered))
     if unstored is not None:
         remark(f"nothing of this was stored, and it will be told again: {unstored[1]}")
     return ExitCode.OK if report.no_failure and unstored is None else ExitCode.TEMPORARY
+
+
+def _trusted_clock(store: Store) -> TrustedClock:
+    from monitor.store import endings, facts
+    from monitor.trusted_clock import TrustedClock
+
+    with store.read() as connection:
+        # Whoever stops and starts a daemon that doubts the clock has looked at it.
+        return TrustedClock(endings.last_stop(connection) or facts.last_turn(connection))
 
 
 def _refuse_the_past(store: Store, now: datetime) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from alarms.faults import Fault
 from alarms.model import Severity
-from alarms.words import duration_text, instant_text
 from monitor import signals, systemd
 from monitor.app import App
+from monitor.clock_faults import clock_faults
 from monitor.config import Config
 from monitor.errors import ExitCode, OutsideError, StoreError, UserError
 from monitor.schedule import Schedule
-from monitor.trusted_clock import Belief, TrustedClock
+from monitor.trusted_clock import TrustedClock
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Daemon:
         if changes != self._changes:
             self._app.time_was_set()
             self._changes = changes
-        faults = [*_clock_faults(belief, now), *_unclean_ends(self._unclean, now)]
+        faults = [*clock_faults(belief, now), *_unclean_ends(self._unclean, now)]
         report = self._app.turn(now, faults)
         self._broken = False
         systemd.notify(STATUS=report.summary)
@@ -133,19 +133,6 @@ class Daemon:
         self._app.stop(timedelta(seconds=_STOP_S), wall=self._clock.wall())
         self._schedule.stop()
         return ExitCode.OK
-
-
-def _clock_faults(belief: Belief, now: datetime) -> list[Fault]:
-    if belief.doubted_at is None:
-        return []
-    off = belief.wall - belief.start
-    ahead = "ahead of" if off > timedelta(0) else "behind"
-    detail = (
-        f"It says {instant_text(now + off, UTC)}, {duration_text(abs(off))} {ahead} the time that the "
-        f"monitor goes on with, {instant_text(now, UTC)}. Set the clock, and this ends by itself. If the "
-        "clock is right, the monitor believes it as soon as two hosts that it talks to say so, or after a restart."
-    )
-    return [Fault("clock", "wrong", Severity.CRITICAL, "The clock of the monitor's machine is wrong", detail)]
 
 
 def _unclean_ends(ends: tuple[datetime, ...], now: datetime) -> list[Fault]:

@@ -51,7 +51,9 @@ class TurnReport:
         return self.sources.setdefault(source, SourceReport(source))
 
     def add(self, later: TurnReport) -> None:
-        """Take in what a second turn did that read no source."""
+        """Take in what a turn after it did; of a source that was read again the newer answer counts."""
+        self.turn, self.unread = later.turn, later.unread
+        self.sources |= later.sources
         self.transitions += later.transitions
         self.notifications += later.notifications
 

@@ -30,6 +30,15 @@ def begun(tx: sqlite3.Connection, now: datetime) -> tuple[datetime, ...]:
     return tuple(from_micros(end) for end in ends)
 
 
+def went_on(tx: sqlite3.Connection, now: datetime) -> None:
+    """A turn without a daemon: what the clock said when the last one stopped is no longer the newest that is known."""
+    row = tx.execute(_DAEMON.select).fetchone()
+    if row is not None:
+        _, stopped, unclean = _DAEMON.verified(row)
+        if stopped is not None:
+            tx.execute(_DAEMON.replace, _DAEMON.seal(1, to_micros(now), unclean))
+
+
 def ended(tx: sqlite3.Connection, wall: datetime) -> None:
     """It stops because it was told to; `wall`: what the wall clock says, right or wrong."""
     row = tx.execute(_DAEMON.select).fetchone()

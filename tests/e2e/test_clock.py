@@ -241,3 +241,51 @@ def test_after_a_suspend_of_eight_hours_one_turn_makes_up_for_all(
     assert turns() == 3
     assert said(stage) == ["WARNING training: 850.00 of 1,000.00 USD spent, over 80%"]
     stopped(process)
+
+
+def test_once_after_one_from_the_future_is_a_turn_of_now(stage: Stage, wall: WallClock) -> None:
+    """As a daemon that is started then: it doubts the clock, hears what time it is, and goes on by that."""
+    this_month("1050", stage)
+    assert stage.run("once").returncode == 0
+    wall.off(32 * DAY)
+    assert stage.run("once").returncode == 0
+    wall.off(RIGHT)
+    before = len(said(stage))
+    assert any(text.startswith("RESOLVED training") for text in said(stage)), said(stage)
+    done = stage.run("once", "--json")
+    assert done.returncode == 0, done.stderr
+    after = said(stage)[before:]
+    assert after[0] == PAGE
+    assert {OVER, "CRITICAL training: 1,050.00 of 1,000.00 USD spent, over 100%"} < set(after)
+    turn = datetime.fromisoformat(json.loads(done.stdout)["turn"])
+    assert abs(turn - datetime.now(UTC)) < timedelta(minutes=1)
+    assert stage.run("once").returncode == 0
+    assert len(said(stage)) == before + len(after)
+
+
+def test_once_by_a_clock_that_stands_before_the_last_turn_goes_on_without_it(stage: Stage, wall: WallClock) -> None:
+    this_month("500", stage)
+    assert stage.run("once").returncode == 0
+    wall.off(-DAY)
+    # Nobody else to ask: the cloud does not answer.
+    stage.environment["AWS_ENDPOINT_URL_CLOUDWATCH"] = "http://127.0.0.1:9"
+    for _ in range(2):
+        done = stage.run("once", "--json")
+        assert done.returncode == 75, done.stderr
+        turn = datetime.fromisoformat(json.loads(done.stdout)["turn"])
+        assert abs(turn - datetime.now(UTC)) < timedelta(minutes=1)
+    assert said(stage) == [PAGE]
+    wall.off(RIGHT)
+    del stage.environment["AWS_ENDPOINT_URL_CLOUDWATCH"]
+    assert stage.run("once").returncode == 0
+    assert said(stage) == [PAGE, OVER]
+
+
+def test_an_instant_of_ones_own_that_lies_ahead_is_warned_of(stage: Stage) -> None:
+    this_month("500", stage)
+    ahead = (datetime.now(UTC) + DAY).isoformat()
+    assert "lies in the future: receivers are told now" in stage.run("once", "--as-of", ahead).stderr
+    done = stage.run("once", "--as-of", datetime.now(UTC).isoformat())
+    assert done.returncode == 65
+    assert "lies before the last turn" in done.stderr
+    assert "lies in the future" not in done.stderr
