@@ -14,7 +14,7 @@ from typing import Any
 
 from alarms.dispatch import Dispatcher
 from alarms.faults import Fault
-from alarms.model import DeliveryState, Severity
+from alarms.model import Severity
 from alarms.ports import Notifier
 from monitor import control, heartbeat, orders
 from monitor.appointments import Appointments
@@ -29,7 +29,7 @@ from monitor.ports import BillingSource
 from monitor.receiver_faults import dead_receivers
 from monitor.store import endings, facts, future, process, receivers
 from monitor.store.database import Store
-from monitor.store.outbox import StoredOutbox
+from monitor.store.outbox import Standing, StoredOutbox
 from monitor.wiring import outside
 
 log = logging.getLogger(__name__)
@@ -192,12 +192,12 @@ class App:
             # The money is watched without it; silence and ack then say that the daemon does not answer.
             log.error("No control socket: silence and ack will not work. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
 
-    def deliver(self, report: TurnReport, limit: timedelta) -> list[tuple[str, str, DeliveryState]]:
-        """Send what is owed and wait for it; how each message of that turn stands then, as (id, receiver, state)."""
+    def deliver(self, report: TurnReport, limit: timedelta) -> list[Standing]:
+        """Send what is owed and wait for it; how each message of that turn stands then."""
         self._store.persist(self._outbox.recover)
         self._dispatcher.run_until_idle(limit)
         self.write_status()
-        return self._outbox.states({identity for identity, _ in report.notifications})
+        return self._outbox.standings({identity for identity, _ in report.notifications})
 
     def stop(self, limit: timedelta, *, wall: datetime | None = None) -> None:
         """End the running turn and sends, then close the store.

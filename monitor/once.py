@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 
 from alarms.faults import HEALTH
-from alarms.model import DeliveryState, Transition
+from alarms.model import DeliveryState, Facts, Kind, Transition
 from alarms.words import instant_text
 from monitor.clock import to_text
 from monitor.cycle import TurnReport
 from monitor.status.words import one_line
+from monitor.store.outbox import Standing
 
-# (id, receiver, state) of the messages of one turn
-Deliveries = Sequence[tuple[str, str, DeliveryState]]
+# Of the messages to one receiver so many are named; beyond that their number says more.
+_NAMED = 10
+_STATES = {
+    DeliveryState.SENT: "SENT",
+    DeliveryState.DUE: "not yet, the next turn tries again",
+    DeliveryState.DEAD: "refused for good",
+}
+_KINDS = {Kind.REPEAT: "again ", Kind.RESOLVED: "the end of "}
 
 
-def as_json(report: TurnReport, deliveries: Deliveries) -> str:
+def as_json(report: TurnReport, standings: Sequence[Standing]) -> str:
     """The document for scripts, schema 1."""
     document = {
         "schema": 1,
@@ -44,13 +52,13 @@ def as_json(report: TurnReport, deliveries: Deliveries) -> str:
             if change.key.on == HEALTH
         ],
         "notifications": [
-            {"id": identity, "receiver": receiver, "state": _state(state)} for identity, receiver, state in deliveries
+            {"id": one.id, "receiver": one.receiver, "state": _state(one.state).value} for one in standings
         ],
     }
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def as_text(report: TurnReport, deliveries: Deliveries) -> str:
+def as_text(report: TurnReport, standings: Sequence[Standing]) -> str:
     """A few lines for people."""
     lines = [f"Turn of {instant_text(report.turn, UTC)}"]
     for source in report.sources.values():
@@ -66,7 +74,7 @@ def as_text(report: TurnReport, deliveries: Deliveries) -> str:
         )
     if not report.transitions:
         lines.append("  no alarm changed")
-    lines += [f"  message {identity} to {receiver}: {_state(state)}" for identity, receiver, state in deliveries]
+    lines += [f"  message {line}" for line in _messages(standings)]
     # Names and errors come from elsewhere, and none begins a line or turns its direction.
     return "\n".join(lines[:1] + [f"  {one_line(line)}" for line in lines[1:]])
 
@@ -81,6 +89,36 @@ def _change(change: Transition) -> dict[str, str]:
     }
 
 
-def _state(state: DeliveryState) -> str:
+def _messages(standings: Sequence[Standing]) -> Iterator[str]:
+    """By receiver; what went out as one list is one message."""
+    for receiver in dict.fromkeys(one.receiver for one in standings):
+        messages: dict[tuple[str, DeliveryState], list[Standing]] = {}
+        for one in standings:
+            if one.receiver == receiver:
+                messages.setdefault((one.digest or one.id, _state(one.state)), []).append(one)
+        named = list(messages.values())[:_NAMED]
+        for first, *others in named:
+            more = f" and {len(others)} more, as one list," if others else ""
+            yield f"{_about(first.facts)}{more} to {receiver}: {_how(first)}"
+        rest = Counter(state for _, state in list(messages)[_NAMED:])
+        for state, count in rest.items():
+            yield f"{count} more to {receiver}: {_STATES[state]}"
+
+
+def _about(facts: Facts) -> str:
+    if facts.budget is None:
+        return facts.title
+    return f"{_KINDS.get(facts.kind, '')}{facts.budget} {facts.on} {facts.at} ({facts.severity})"
+
+
+def _how(one: Standing) -> str:
+    state = _state(one.state)
+    if state is DeliveryState.SENT:
+        return _STATES[state]
+    why = one.error or ("its turn has not come" if state is DeliveryState.DUE else "it was not accepted")
+    return f"{_STATES[state]} ({why})"
+
+
+def _state(state: DeliveryState) -> DeliveryState:
     # A send that was interrupted is still owed.
-    return DeliveryState.DUE.value if state is DeliveryState.SENDING else state.value
+    return DeliveryState.DUE if state is DeliveryState.SENDING else state

@@ -10,13 +10,13 @@ from monitor.app import App
 from monitor.clock import FixedClock
 from monitor.clock_faults import clock_faults
 from monitor.cycle import TurnReport
-from monitor.once import Deliveries
+from monitor.store.outbox import Standing
 from monitor.trusted_clock import TrustedClock
 
 _DELIVERY_LIMIT = timedelta(seconds=60)
 
 
-def do(app: App, clock: TrustedClock | FixedClock) -> tuple[TurnReport, Deliveries]:
+def do(app: App, clock: TrustedClock | FixedClock) -> tuple[TurnReport, list[Standing]]:
     """Do the turn and send what it owes; what was done, and how each message of it stands. Raises StoreError.
 
     `clock`: one that stands (`--as-of`) is beyond doubt.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from alarms.model import AlarmKey, AlarmStatus, Facts, Kind, Notification, Reason, Severity, Transition
+from alarms.model import AlarmKey, AlarmStatus, DeliveryState, Facts, Kind, Notification, Reason, Severity, Transition
 from alarms.notifiers import email as mail
 from alarms.notifiers import pagerduty, slack, sns, webhook
 from alarms.render import Rendered, render
@@ -27,6 +27,7 @@ from monitor.model import Series
 from monitor.status.judge import judge
 from monitor.status.nagios import nagios
 from monitor.status.render import render as as_table
+from monitor.store.outbox import Standing
 from tests.fakes.foreign import foreign_texts, read_plugin_output, read_slack, slack_markup, unsafe_characters
 from tests.fakes.messages import FACTS, MONTH, NOW
 from tests.fakes.pagerduty_server import faults_of
@@ -292,7 +293,8 @@ def once_text(text: str) -> str:
     source = SourceReport(text, ok=False, error=text, missing=(text,))
     report = TurnReport(NOW, sources={text: source}, transitions=[change])
     json.loads(once.as_json(report, []))
-    return once.as_text(report, [(text, text, once.DeliveryState.SENT)])
+    facts = Facts(kind=Kind.FIRING, severity=Severity.WARNING, reason=Reason.CROSSED, title=text)
+    return once.as_text(report, [Standing(text, text, DeliveryState.DEAD, facts, text)])
 
 
 def test_the_command_itself_says_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

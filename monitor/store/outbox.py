@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alarms.coalesce import as_made
@@ -42,6 +42,18 @@ _UNHEARD = """WHERE state IN ('DUE', 'SENDING', 'DEAD') AND coalesce(owed_since,
     AND NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.id = outbox.id AND (other.state = 'SENT'
         OR (other.state IN ('DUE', 'SENDING') AND coalesce(other.owed_since, other.created_at) >= ?)))"""
 _OPEN = (DeliveryState.DUE, DeliveryState.SENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a message stands. `error`: why it is not there; `digest`: the message that says it together with others."""
+
+    id: str
+    receiver: str
+    state: DeliveryState
+    facts: Facts
+    error: str = ""
+    digest: str = ""
 
 
 class StoredOutbox:
@@ -187,14 +199,18 @@ class StoredOutbox:
                 write(tx, back)
 
     def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
-        """(id, receiver, state) of these messages, in the order in which they were owed.
+        """(id, receiver, state) of these messages, in the order in which they were owed."""
+        return [(one.id, one.receiver, one.state) for one in self.standings(ids)]
+
+    def standings(self, ids: Collection[str]) -> list[Standing]:
+        """How these messages stand, in the order in which they were owed.
 
         A REPLACED one stands as the message does that says it in its place.
         """
         with self._store.read() as connection:
             found = [row for name in set(ids) for row in select(connection, "WHERE id = ?", name)]
             found.sort(key=lambda row: row.seq)
-            return [(row.id, row.receiver, _shown(connection, row)) for row in found]
+            return [_standing(connection, row) for row in found]
 
     def receivers(self) -> list[receivers.ReceiverState]:
         """Every receiver that was ever owed a message, by name."""
@@ -235,5 +251,6 @@ def last_said(connection: sqlite3.Connection, episode: str, level: str) -> Facts
     return None if row is None else as_made(row.notification().facts, Kind(row.kind))
 
 
-def _shown(connection: sqlite3.Connection, row: Row) -> DeliveryState:
-    return last_word(connection, row) if row.state is DeliveryState.REPLACED else row.state
+def _standing(connection: sqlite3.Connection, row: Row) -> Standing:
+    shown = last_word(connection, row) if row.state is DeliveryState.REPLACED else row
+    return Standing(row.id, row.receiver, shown.state, row.notification().facts, shown.error or "", shown.digest)

@@ -164,11 +164,11 @@ def hand_on(tx: sqlite3.Connection, refused: Row) -> None:
     return None
 
 
-def last_word(tx: sqlite3.Connection, row: Row) -> DeliveryState:
-    """How the message stands that says what this one, which was replaced, would have said."""
+def last_word(tx: sqlite3.Connection, row: Row) -> Row:
+    """The message that says what this one, which was replaced, would have said; this one as DEAD if none does."""
     condition = "WHERE receiver = ? AND alarm = ? AND state <> 'REPLACED' AND created_at >= ? ORDER BY created_at, seq"
     after = select(tx, condition, row.receiver, row.alarm, row.created_at)
-    return after[0].state if after else DeliveryState.DEAD
+    return after[0] if after else replace(row, state=DeliveryState.DEAD)
 
 
 def _replaced(tx: sqlite3.Connection, older: Row, newer: Row) -> Row:

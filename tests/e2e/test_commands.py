@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.simulation.slack import Answer
 from tests.e2e.conftest import Stage
 from tests.e2e.test_bill_to_message import publish
 
@@ -136,6 +137,14 @@ def test_once_for_people_reads_like_a_note(stage: Stage) -> None:
     assert "source aws: 1 charges" in done.stdout
     assert "training: actual 80% (warning) OK -> FIRING: already over" in done.stdout
     assert "to oncall: SENT" in done.stdout
+
+
+def test_once_says_why_a_message_is_not_there_yet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(stage, {"2026-11-02": "850"})
+    monkeypatch.setattr(stage.slack, "answer", lambda body: Answer(503, b"no"))
+    done = stage.run("once", "--as-of", "2026-11-02T06:00:00Z")
+    told = "  message training actual 80% (warning) to oncall: not yet, the next turn tries again ("
+    assert "503" in next(line for line in done.stdout.splitlines() if line.startswith(told))
 
 
 def test_a_misspelt_service_is_said_with_the_nearest_that_was_billed(stage: Stage) -> None:
