@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import json
 import os
 import stat
 from pathlib import Path
 
 from monitor.errors import AlreadyRunningError, ExitCode, StoreError
 from monitor.rights import ADVICE, myself, user_name
-from monitor.store import ofd
+from monitor.store import ofd, process
 
 _NAME = "lock"
 _OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
@@ -43,9 +45,27 @@ def acquire(directory: Path) -> int:
     except BlockingIOError as error:
         os.close(file)
         raise AlreadyRunningError(
-            f"another monitor holds {directory}; stop it, or give this one its own --state-dir"
+            f"another monitor holds {directory}{holder(directory)}; stop it, or give this one its own --state-dir"
         ) from error
+    if not read_only:
+        _sign(file)
     return file
+
+
+def holder(directory: Path) -> str:
+    """Which process holds the lock, to add to a sentence; nothing where that cannot be told."""
+    try:
+        told = json.loads((directory / _NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return f" (process {told['pid']})" if process.is_alive(told) else ""
+
+
+def _sign(file: int) -> None:
+    """Leave word of who holds it: for people, nothing goes by it."""
+    with contextlib.suppress(OSError):  # a full disk is no reason not to watch
+        os.ftruncate(file, 0)
+        os.pwrite(file, json.dumps(process.this_process()).encode(), 0)
 
 
 def _refused(path: Path, error: OSError | None) -> StoreError:

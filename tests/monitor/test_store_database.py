@@ -47,6 +47,7 @@ def test_a_second_process_is_turned_away_within_a_second(tmp_path: Path) -> None
         begun = time.monotonic()
         with pytest.raises(AlreadyRunningError, match="another monitor holds") as caught:
             open_store(tmp_path)
+        assert f"(process {process.pid})" in str(caught.value)
         assert time.monotonic() - begun < 1
         assert caught.value.exit_code == ExitCode.TEMPORARY
         process.send_signal(signal.SIGKILL)
