@@ -182,7 +182,7 @@ def _do_without_daemon(options: argparse.Namespace, state_dir: Path, arguments: 
 
     with orders.open_existing(state_dir) as store:
         config = _config(options)
-        order = orders.Order(options.command, arguments, control.person(), SystemClock().now())
+        order = orders.Order(options.command, arguments, control.person(), SystemClock().now(), daemon=False)
         said = orders.obey(store, config, order)
         try:
             orders.show(store)

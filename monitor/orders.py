@@ -28,7 +28,7 @@ from monitor.facts_document import native_facts, published, silence_facts
 from monitor.foresight import runs_of
 from monitor.model import Progress
 from monitor.rights import is_read_only, myself
-from monitor.store import alarm_states, facts, natives, progress, silences
+from monitor.store import alarm_states, facts, lock, natives, progress, silences
 from monitor.store.database import LEDGER, Store, open_store
 from monitor.store.outbox import StoredOutbox
 from monitor.store.quieting import hold_back
@@ -44,12 +44,13 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One command of a person; `arguments` come over a socket and may be anything."""
+    """One command of a person; `arguments` come over a socket and may be anything. `daemon`: whether one obeys it."""
 
     command: str
     arguments: Mapping[str, Any]
     by: str
     now: datetime
+    daemon: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ def open_existing(directory: Path) -> Store:
         return open_store(directory)
     except AlreadyRunningError as error:
         raise AlreadyRunningError(
-            f"a monitor holds {directory} but does not answer: it is starting or stopping, or a `monitor once`; "
-            "try again in a moment"
+            f"a monitor holds {directory}{lock.holder(directory)} but does not answer: it is starting or stopping, or "
+            "a `monitor once`; try again in a moment"
         ) from error
 
 
@@ -162,7 +163,9 @@ def _unsilence(desk: _Desk) -> str:
     silences.keep(desk.tx, [one for one in silences.load(desk.tx) if one not in acks])
     if not silenced:
         return f"{name} is no longer acknowledged; its repeats go on"
-    return f"{name} is no longer silenced; if it is over a limit, that is told now"
+    too = " nor acknowledged" if acks else ""
+    when = "now" if desk.order.daemon else "with the next turn"
+    return f"{name} is no longer silenced{too}; if it is over a limit, that is told {when}"
 
 
 def _progress(desk: _Desk) -> str:

@@ -90,6 +90,7 @@ def test_a_silence_of_the_running_daemon(stage: Stage, daemon: Daemons) -> None:
     assert all(len(line) <= 80 for line in table.splitlines())
     done = stage.run("unsilence", "training")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "training is no longer silenced; if it is over a limit, that is told now\n"
     until(lambda: stage.slack.messages, "the message that the silence is over")
     assert "CRITICAL training: 1,100.00 of 1,000.00 USD" in texts(stage)[0]
     assert "it was silenced until" in json.dumps(stage.slack.messages[0])
@@ -271,7 +272,8 @@ def test_each_account_or_all_of_them(stage: Stage) -> None:
     done = stage.run("unsilence", "training/444455556666")
     assert done.returncode == 64
     assert "end that: monitor unsilence training" in done.stderr
-    assert stage.run("unsilence", "training").returncode == 0
+    said = stage.run("unsilence", "training").stdout
+    assert said == "training is no longer silenced; if it is over a limit, that is told with the next turn\n"
     assert status(stage)["silences"] == []
     done = stage.run("ack", "training")
     assert "training/111122223333, actual 80% (warning); training/444455556666, actual 100% (critical)" in done.stdout

@@ -286,6 +286,15 @@ def test_what_is_covered_by_a_wider_silence_is_not_called_loud(desk: Desk) -> No
     assert desk.tell("unsilence", "training/a") == "training/a is no longer acknowledged; its repeats go on"
 
 
+def test_a_silence_and_an_ack_end_together_and_both_are_said(desk: Desk) -> None:
+    spend(desk, "1100")
+    desk.turn()
+    desk.tell("ack")
+    desk.tell("silence", for_s=3600)
+    said = desk.tell("unsilence")
+    assert said == "training is no longer silenced nor acknowledged; if it is over a limit, that is told now"
+
+
 def test_the_monitors_own_faults_are_told_in_a_silence(desk: Desk) -> None:
     desk.turn()
     desk.tell("silence", for_s=30 * 24 * 3600)
