@@ -155,6 +155,7 @@ class App:
                 future.forget(tx, self._outbox, now)
         except StoreError as error:  # a full disk is no reason not to watch
             log.error("That it starts could not be noted. error=%s", error)  # noqa: TRY400  # one sentence for people, no traceback
+        self._cycle.log_failing()
         self._dispatcher.start()
         self.write_status()
         return unclean

@@ -83,6 +83,16 @@ class Cycle:
         self._store.persist(work)
         self._changed()
 
+    def log_failing(self) -> None:
+        """Say once, at a start, which sources fail since before it: that they go on failing is no news later."""
+        with self._store.read() as connection:
+            clocks = facts.read_clocks(connection)
+        for clock in (clocks[name] for name in self._sources if name in clocks):
+            if clock.failures:
+                log.warning(
+                    "A source has been failing. source=%s failures=%d error=%s", clock.name, clock.failures, clock.error
+                )
+
     def turn(self, now: datetime, faults: Faults = tuple, *, everything: bool = False, read: bool = True) -> TurnReport:
         """Do one turn as of `now`. `everything`: read sources that are not due yet too, and wait for all of them.
 

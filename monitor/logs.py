@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import TextIO
 from urllib.parse import unquote
 
@@ -30,7 +31,7 @@ def set_up(level: int, config: Config) -> Redactor:
     """Log to stderr from `level` on ($MONITOR_DEBUG: everything). Tell the result of secrets that come later."""
     if os.environ.get("MONITOR_DEBUG"):
         level = logging.DEBUG
-    journal = "JOURNAL_STREAM" in os.environ  # systemd's journal adds the time
+    journal = bool(os.environ.get("JOURNAL_STREAM"))  # systemd's journal adds the time
     form = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=level, handlers=[_Stderr()])
     redactor = Redactor(secrets_in(config))
@@ -66,6 +67,10 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 class _OneLine(logging.Formatter):
     """No name or error of somebody else begins a line of its own, or moves a cursor; a traceback keeps its lines."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        """In UTC, as all times for machines; with milliseconds, for what follows quickly."""
+        return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = one_line(record.message.replace("\n", "; "))

@@ -93,6 +93,18 @@ def test_a_signal_while_it_starts_is_not_lost(stage: Stage, daemon: Daemons, sys
     assert process.wait(30) == 0
 
 
+def test_what_failed_before_a_start_is_said_at_the_start(stage: Stage, daemon: Daemons, systemd: Systemd) -> None:
+    stage.environment |= {"AWS_ENDPOINT_URL_CLOUDWATCH": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    stage.environment.pop("MONITOR_DEBUG")
+    assert stage.run("once").returncode == 75
+    process = stage.start()
+    daemon.append(process)
+    until(lambda: "READY=1" in systemd.said, "ready")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert output.count("WARNING A source has been failing. source=aws failures=1 error=") == 1
+
+
 def test_a_second_daemon_is_told_to_go_within_a_second(stage: Stage, daemon: Daemons, systemd: Systemd) -> None:
     daemon.append(stage.start())
     until(lambda: "READY=1" in systemd.said, "ready")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,14 @@ def test_one_line_for_each_event(tmp_path: Path) -> None:
         "CRITICAL Tidying up has failed from a defect.",
         "CRITICAL A thread has died from a defect. thread=send hook",
     ]
+
+
+def test_times_are_utc_and_say_so(tmp_path: Path) -> None:
+    """Beside systemd, whose journal has its own: `date -d` reads it, in whatever zone the machine is."""
+    began = datetime.now(UTC)
+    line = log_of(tmp_path, JOURNAL_STREAM="", TZ="Asia/Tokyo")[0]
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING A source failed", line)
+    assert abs(datetime.fromisoformat(line.split()[0]) - began) < timedelta(minutes=2)
 
 
 def test_a_traceback_is_without_the_secret(tmp_path: Path) -> None:
