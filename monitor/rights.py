@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex
 from pathlib import Path
 
 from monitor.errors import ExitCode, UserError
@@ -44,6 +45,20 @@ def is_there(path: Path, advice: str = ADVICE) -> bool:
     except ValueError:
         return False  # no name at all
     return True
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Why a file that somebody named cannot be written, and what to do."""
+    directory = path.parent
+    if isinstance(error, FileNotFoundError):
+        advice = f"make the directory first: mkdir -p {shlex.quote(str(directory))}"
+        return UserError(f"{path} cannot be written: there is no {directory}; {advice}", ExitCode.USAGE)
+    if isinstance(error, NotADirectoryError):
+        return UserError(f"{path} cannot be written: {directory} is no directory; name another file", ExitCode.USAGE)
+    if isinstance(error, IsADirectoryError):
+        return UserError(f"{path} is a directory; give the name of a file", ExitCode.USAGE)
+    reason = (error.strerror or "it failed").lower()
+    return UserError(f"{path} cannot be written: {reason}", ExitCode.NO_PERMISSION)
 
 
 def is_read_only(path: Path) -> bool:

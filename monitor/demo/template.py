@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monitor.errors import ExitCode, UserError
 from monitor.output import say
+from monitor.rights import unwritable
 
 
 def write_config(path: Path) -> int:
@@ -18,8 +19,7 @@ def write_config(path: Path) -> int:
     except FileExistsError:
         raise UserError(f"{path} is there already and was left as it is; name another file") from None
     except OSError as error:
-        reason = (error.strerror or "it failed").lower()
-        raise UserError(f"{path} cannot be written: {reason}", ExitCode.NO_PERMISSION) from error
+        raise unwritable(path, error) from error
     with os.fdopen(file, "w", encoding="utf-8") as out:
         out.write(text)
     say(

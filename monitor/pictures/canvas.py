@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import ExitCode, MissingExtraError, UserError
+from monitor.rights import unwritable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def drawn(path: Path, title: str, height: float) -> Iterator[Figure]:
     try:
         path.write_bytes(content.getvalue())
     except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror}", ExitCode.NO_PERMISSION) from error
+        raise unwritable(path, error) from error
 
 
 def heights(amounts: Iterable[Decimal]) -> NDArray[np.float64]:

@@ -218,8 +218,9 @@ def test_a_plan_that_does_not_fit_is_drawn_too_and_ends_with_2(directory: Path) 
         (["plan", "deepseek-ft", "--plot", "x.pdf"], 64, "--plot x.pdf: expected the name of a file that ends with"),
         (["compare", "deepseek-ft", "--plot", "svg"], 64, "--plot svg: expected the name of a file that ends with"),
         (["plan", "--plot", "x.svg"], 64, "--plot draws one plan; name it: deepseek-ft, deepseek-v3, model"),
-        (["plan", "model", "--plot", "gone/x.svg"], 77, "gone/x.svg could not be written: No such file or directory"),
-        (["plan", "model", "--plot", "folder.svg"], 77, "folder.svg could not be written: Is a directory"),
+        (["plan", "model", "--plot", "gone/x.svg"], 64, "make the directory first: mkdir -p gone"),
+        (["plan", "model", "--plot", "folder.svg"], 64, "folder.svg is a directory; give the name of a file"),
+        (["plan", "model", "--plot", "config.toml/x.svg"], 64, "config.toml is no directory; name another file"),
     ],
 )
 def test_a_mistake_is_one_sentence(directory: Path, arguments: list[str], code: int, said: str) -> None:
