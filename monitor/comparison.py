@@ -136,8 +136,23 @@ def _work(question: Question, chosen: Sequence[Chosen], rigs: Iterable[Rig]) -> 
         host, currency = _host(question.on, [one.quote for one in chosen], rigs)
         gpu = gpus()[host.gpu] if isinstance(host, Quote) else host.gpu
         return Work(gpu, EXACT.multiply(hours, Decimal(host.gpus))), currency
+    for name, partner, stray in _strays(question):
+        if stray:
+            raise _wrong(f"{name} goes with {partner}; leave it out")
     how = "say once what the work is" if all(one is not None for one in said) else "say what the work is"
     raise _wrong(f"{how}: --gpu-hours N --gpu MODEL, or --hours N --on OFFER, or the name of a plan")
+
+
+def _strays(question: Question) -> list[tuple[str, str, bool]]:
+    """Beside work that is said already, each option with the one that it goes with: whether it stands there alone."""
+    has_gpu, has_gpu_hours = question.gpu is not None, question.gpu_hours is not None
+    has_on, has_hours = question.on is not None, question.hours is not None
+    return [
+        ("--gpu", "--gpu-hours", has_gpu and not has_gpu_hours and has_on and has_hours),
+        ("--gpu-hours", "--gpu", has_gpu_hours and not has_gpu and has_on and has_hours),
+        ("--on", "--hours", has_on and not has_hours and has_gpu and has_gpu_hours),
+        ("--hours", "--on", has_hours and not has_on and has_gpu and has_gpu_hours),
+    ]
 
 
 def _host(name: str, quotes: Sequence[Quote], rigs: Iterable[Rig]) -> tuple[Quote | Rig, str]:

@@ -209,7 +209,8 @@ def test_prices_say_where_they_are_from_and_of_when(tmp_path: Path) -> None:
     [
         (["compare"], "say what the work is: --gpu-hours N --gpu MODEL, or --hours N --on OFFER"),
         (["compare", "--hours", "5"], "say what the work is"),
-        (["compare", "--hours", "5", "--on", "x", "--gpu", "H100"], "say what the work is"),
+        (["compare", "--hours", "5", "--on", "x", "--gpu", "H100"], "--gpu goes with --gpu-hours; leave it out"),
+        (["compare", "--gpu-hours", "5", "--gpu", "H100", "--on", "x"], "--on goes with --hours; leave it out"),
         (["compare", "deepsek"], 'no plan is named "deepsek"; there are no plans here'),
         (["compare", "--gpu-hours", "5", "--gpu", "H1000"], 'no GPU is named "H1000"; did you mean "H100"?'),
         (
