@@ -183,7 +183,9 @@ def _progress(desk: _Desk) -> str:
     if at > order.now + _CLOCKS_DIFFER:
         raise UserError("--at lies in the future; leave it out for now", ExitCode.USAGE)
     progress.put(desk.tx, Progress(run, at, step, steps, order.by))
-    return f"{run}: step {step:,} of {steps:,}"
+    begins = [plan.start for plan in config.plans if plan.name == run and plan.start > at]
+    early = "".join(f"; its plan begins only on {desk.when(start)}: is that run meant?" for start in begins)
+    return f"{run}: step {step:,} of {steps:,}{early}"
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

@@ -106,6 +106,15 @@ def test_before_its_plan_a_run_counts_nothing_and_nothing_fires(store: Store) ->
     assert "begins on 1 Dec 2026" in world.status(day("2026-11-30") + 23 * HOUR)
 
 
+def test_progress_of_a_plan_that_has_not_begun_is_taken_and_doubted(store: Store) -> None:
+    world = Watch(store, Bill(lambda _: 11))
+    world.turn(day("2026-11-30") + 23 * HOUR)
+    (name,) = (plan.name for plan in world.config.plans)
+    said = report(world, day("2026-11-30") + 23 * HOUR, run=name, step=100, of=1000)
+    assert said == f"{name}: step 100 of 1,000; its plan begins only on 1 Dec 2026 00:00 UTC: is that run meant?"
+    assert report(world, day("2026-12-02"), run=name, step=100, of=1000) == f"{name}: step 100 of 1,000"
+
+
 def test_spend_that_runs_ahead_of_the_plan_is_told_once_and_ends_once(store: Store) -> None:
     """Twice as fast for a day, then not at all: clearly below after 480 / 240 / 1.14 = 1.75 days, and a day of calm."""
     world = Watch(store, Bill(lambda at: 20 if at < START + DAY else 0), AHEAD)
