@@ -22,6 +22,7 @@ PRICES_FILE = "prices.toml"
 # What helps somebody who may not even see whether there is one.
 CONFIG_ADVICE = "run it as another user, or name a config elsewhere with --config"
 DEFAULT_STATE_DIR = "state"
+_WRITE_ONE = "or write one: monitor demo --write-config config.toml"
 MAX_BYTES = 1024 * 1024
 # The config needs five levels (a value in a threshold of a budget).
 _MAX_DEPTH = 20
@@ -190,7 +191,8 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         if path == SYSTEM_CONFIG:
             return (
-                "there is no config: looked for ./config.toml and this file; name one with --config or $MONITOR_CONFIG"
+                "there is no config: looked for ./config.toml and this file; name one with --config or "
+                f"$MONITOR_CONFIG, {_WRITE_ONE}"
             )
         return "there is no such file; check --config and $MONITOR_CONFIG"
     if isinstance(error, IsADirectoryError):

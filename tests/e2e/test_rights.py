@@ -143,7 +143,9 @@ def test_a_current_directory_that_is_gone(public: Path, tmp_path: Path) -> None:
     assert "nothing is stored" in said(run(tmp_path, "spend", "--config", config, first=gone), 65)
     assert "the current directory is gone" in said(run(tmp_path, "spend", "--config", "config.toml", first=gone), 78)
     assert "the current directory is gone" in said(run(tmp_path, "spend", "--state-dir", "state", first=gone), 78)
-    assert "there is no config" in said(run(tmp_path, "plan", first=gone), 78)
+    nowhere = said(run(tmp_path, "plan", first=gone), 78)
+    assert "there is no config" in nowhere
+    assert "or write one: monitor demo --write-config config.toml" in nowhere
 
 
 @pytest.mark.parametrize("command", [["spend"], ["silence", "training", "--for", "4h"]])
