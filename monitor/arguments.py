@@ -61,7 +61,9 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     parser = build_parser()
     try:
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            _refuse(options, unknown)
         return int(options.function(options))
     except UserError as error:
         return _fail(str(error), error.exit_code)
@@ -76,6 +78,14 @@ def _run(arguments: list[str]) -> int:
         return _fail(
             f"a defect of this program ({type(error).__name__}); MONITOR_DEBUG=1 shows more", ExitCode.INTERNAL
         )
+
+
+def _refuse(options: argparse.Namespace, unknown: list[str]) -> NoReturn:
+    """Argparse itself would point to the help of all commands."""
+    words = (getattr(options, name, None) for name in ("command", "kind"))
+    program = " ".join(["monitor", *(word for word in words if word)])
+    remark(f"unrecognized arguments: {' '.join(unknown)}; try: {program} --help")
+    raise SystemExit(ExitCode.USAGE)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -140,9 +150,8 @@ def _add_what_acts(commands: _Commands) -> None:
 def _add_quiet(commands: _Commands) -> None:
     text = "no paging about a budget for a while; status still tells"
     silence = commands.add("silence", functions.tell, text, 'training --for 4h --why "load test"')
-    silence.add_argument(
-        "--for", dest="duration", required=True, type=_duration, metavar="DURATION", help="30d at most"
-    )
+    text = "such as 90m, 4h, 2d; 30d at most"
+    silence.add_argument("--for", dest="duration", required=True, type=_duration, metavar="DURATION", help=text)
     silence.add_argument("--why", default="", metavar="TEXT", help="for those who read the status")
     text = "no repeats about a budget until its level changes; status still tells"
     ack = commands.add("ack", functions.tell, text, "training")

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     signals.hold()
     config = _config(options)
+    warn(one for one in config.warnings if one not in config.remarks)
     redactor = logs.set_up(logging.INFO, config)
 
     def load_again() -> Config:
@@ -127,7 +128,10 @@ def spend(options: argparse.Namespace) -> int:
 
     now = SystemClock().now()
     until = options.until or now
-    since = midnight((options.since or month_of(until).start).date())
+    # Of which month there is something before `until`.
+    since = midnight((options.since or month_of(until - timedelta.resolution).start).date())
+    if since >= until and options.until is None:
+        raise UserError(f"--since {to_text(since)} lies in the future", ExitCode.USAGE)
     if since >= until:
         raise UserError(f"--since {to_text(since)} is not before --until {to_text(until)}", ExitCode.USAGE)
     period = Period(since, until)
@@ -221,7 +225,7 @@ def _config(options: argparse.Namespace) -> Config:
     from monitor.config import load
 
     config = load(_config_path(options))
-    warn(config.warnings)
+    warn(config.remarks)
     return config
 
 

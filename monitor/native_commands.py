@@ -141,7 +141,7 @@ def _config(options: argparse.Namespace) -> Config:
     from monitor.config import load
 
     config = load(_config_path(options))
-    warn(config.warnings)
+    warn(config.remarks)
     return config
 
 

@@ -35,7 +35,7 @@ def plan(options: argparse.Namespace) -> int:
     target = _target(options)
     path = _config_path(options)
     config = load(path)
-    warn(config.warnings)
+    warn(config.remarks)
     option = getattr(options, "state_dir", None)
     state = state_dir(path, None if option is None else str(option), os.environ)
     now = SystemClock().now()
@@ -160,7 +160,7 @@ def _config_if_any(options: argparse.Namespace, path: Path) -> Config | None:
     from monitor.config import load
 
     config = load(path)
-    warn(config.warnings)
+    warn(config.remarks)
     return config
 
 

@@ -60,6 +60,9 @@ class BudgetConfig:
     manage: bool = False
 
 
+INLINE_SECRET = 'a secret stands in the config itself; "env:NAME", "file:/path" or "credential:NAME" is safer'  # noqa: S105 - it is none itself
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole config without errors. `sources` and `receivers` are the `Settings` of their modules."""
@@ -73,3 +76,8 @@ class Config:
     exchange: tuple[ExchangeRate, ...] = ()
     plans: tuple[Plan, ...] = ()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[Problem, ...]:
+        """The warnings for any command in passing; of secrets in the file `check-config` and `run` warn."""
+        return tuple(one for one in self.warnings if one.message != INLINE_SECRET)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from monitor.config.model import INLINE_SECRET
 from monitor.config_file import ConfigFile, path_text
 from monitor.config_lines import Loc, scan
 from monitor.errors import Problem
@@ -66,9 +67,7 @@ class Report:
                 f'replace it with "env:NAME" or "file:/path", or run: chmod o-r {self._file.path}',
             )
         else:
-            self.warn(
-                loc, 'a secret stands in the config itself; "env:NAME", "file:/path" or "credential:NAME" is safer'
-            )
+            self.warn(loc, INLINE_SECRET)
 
     @property
     def problems(self) -> list[Problem]:

@@ -25,6 +25,13 @@ from tests.e2e.test_bill_to_message import publish
         (["spend", "--by", "tag:"], "--by tag:: expected one of source"),
         (["compare", "--hours", "5", "--on", "x", "--gpu-hours", "4", "--gpu", "H100"], "say once what the work is"),
         (["spend", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
+        (["spend", "--since", "2999-01-01"], "monitor: --since 2999-01-01T00:00:00Z lies in the future\n"),
+        (["plan", "x", "extra"], "unrecognized arguments: extra; try: monitor plan --help\n"),
+        (
+            ["alarms", "plan", "extra", "--more"],
+            "unrecognized arguments: extra --more; try: monitor alarms plan --help\n",
+        ),
+        (["--more"], "unrecognized arguments: --more; try: monitor --help\n"),
         (["notify"], "RECEIVER"),
         (["notify", "oncal"], "no receiver 'oncal'; there are: oncall, mail, topic"),
         (["alarms"], "WHAT"),
@@ -137,6 +144,27 @@ def test_once_for_people_reads_like_a_note(stage: Stage) -> None:
     assert "source aws: 1 charges" in done.stdout
     assert "training: actual 80% (warning) OK -> FIRING: already over" in done.stdout
     assert "to oncall: SENT" in done.stdout
+
+
+def test_of_a_secret_in_the_config_only_check_config_and_run_warn(
+    stage: Stage, daemon: list[subprocess.Popen[str]]
+) -> None:
+    stage.config.write_text(stage.config.read_text().replace("env:SLACK_WEBHOOK", stage.slack.url))
+    del stage.environment["MONITOR_DEBUG"]
+    publish(stage, {"2026-11-02": "850"})
+    for command in (["once", "--as-of", "2026-11-02T06:00:00Z"], ["notify", "oncall"], ["ack", "training"], ["plan"]):
+        done = stage.run(*command)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "a secret stands in the config itself" in stage.run("check-config").stdout
+    process = stage.start()
+    daemon.append(process)
+    assert process.stdout is not None
+    assert "a secret stands in the config itself" in process.stdout.readline()
+
+
+def test_until_alone_means_the_month_before_then(stage: Stage) -> None:
+    stage.once("2026-11-02T06:00:00Z")
+    assert '"since": "2026-10-01T00:00:00Z"' in stage.run("spend", "--until", "2026-11-01", "--json").stdout
 
 
 def test_once_says_why_a_message_is_not_there_yet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
