@@ -89,3 +89,18 @@ def test_only_an_end_without_a_mark_is_unclean(store: Store) -> None:
             ends = endings.begun(tx, T + second * S)
     assert len(ends) == 10
     assert ends[-1] == T + 39 * S
+
+
+def test_a_turn_without_a_daemon_is_newer_than_where_the_last_one_stopped(store: Store) -> None:
+    """Else every later clock would be believed that is behind the last turn, but not behind that stop."""
+    with store.transaction() as tx:
+        endings.went_on(tx, T)
+        assert endings.last_stop(tx) is None, "there was no daemon"
+        endings.begun(tx, T)
+        endings.ended(tx, T + S)
+        endings.went_on(tx, T + 3600 * S)
+        assert endings.last_stop(tx) == T + 3600 * S
+        assert endings.begun(tx, T + 3601 * S) == (), "it had stopped in order"
+        endings.went_on(tx, T + 3602 * S)
+        assert endings.last_stop(tx) is None
+        assert endings.begun(tx, T + 3603 * S) == (T + 3603 * S,), "a kill stays one"
