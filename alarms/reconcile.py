@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from alarms.errors import OutsideError
 from alarms.ports import Native
+from alarms.terms import INEXPRESSIBLE
 from alarms.twins import Cannot, Owned, Twin, Value
 
 
@@ -158,7 +159,7 @@ def _standing(budget: str, changes: Sequence[Change], twins: set[str], reason: s
         return Standing(budget, TwinState.DRIFTED, f"{detail}{_more(changes)}")
     if budget not in twins:
         why = f" ({reason})" if reason else ""
-        return Standing(budget, TwinState.MISSING, f"nothing of it can be expressed there{why}")
+        return Standing(budget, TwinState.MISSING, f"{INEXPRESSIBLE}{why}")
     return Standing(budget, TwinState.IN_SYNC)
 
 

@@ -89,3 +89,19 @@ class DeliveryState(StrEnum):
     SENT = "SENT"
     DEAD = "DEAD"
     REPLACED = "REPLACED"
+
+
+# Begins what is said of twins none of which the cloud can express, and tells that from twins that are gone.
+INEXPRESSIBLE = "nothing of it can be expressed there"
+
+
+def twin_advice(state: str, detail: str) -> str:
+    """What to do about twins that are not IN_SYNC: a clause that begins with a small letter."""
+    if INEXPRESSIBLE in detail:
+        return (
+            "change what the reason names (where it is the receivers, add one of type `sns` or `email`), "
+            "or take `native = true` away"
+        )
+    if state == "UNKNOWN":
+        return "run `monitor alarms plan`: it tries again"
+    return "run `monitor alarms plan` to see what differs, `monitor alarms apply` to mend it"

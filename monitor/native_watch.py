@@ -18,6 +18,7 @@ from alarms.errors import OutsideError, TemporaryError
 from alarms.faults import Fault
 from alarms.model import Severity
 from alarms.reconcile import Change, Op, Outcome, TwinState
+from alarms.terms import twin_advice
 from monitor.clock import Clock
 from monitor.config.model import Config
 from monitor.errors import StoreError
@@ -217,8 +218,9 @@ def _fault(row: NativeRow) -> Fault:
         TwinState.DRIFTED: f"The native alarms of {row.budget} in {where} were changed",
         TwinState.UNKNOWN: f"The native alarms of {row.budget} in {where} cannot be seen",
     }
-    todo = "`monitor alarms plan` shows what differs, `monitor alarms apply` mends it."
-    return Fault(_subject(row), row.state.value.lower(), Severity.WARNING, titles[row.state], f"{row.detail}. {todo}")
+    advice = twin_advice(row.state, row.detail)
+    detail = f"{row.detail}. {advice[:1].upper()}{advice[1:]}."
+    return Fault(_subject(row), row.state.value.lower(), Severity.WARNING, titles[row.state], detail)
 
 
 def _subject(row: NativeRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from alarms.terms import twin_advice
 from monitor.clock import from_text
 from monitor.status.words import Problem, State, lasting
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _DRILL = "run `monitor alarms drill`: it tries the whole way to a person"
-_PLAN = "run `monitor alarms plan` to see what differs, `monitor alarms apply` to mend it"
 
 
 def native_subject(row: dict[str, Any]) -> str:
@@ -28,7 +28,7 @@ def native_problems(rows: list[dict[str, Any]], now: datetime) -> Iterator[Probl
         if row["state"] != "IN_SYNC":
             state = State.WARNING if row["state"] in ("DRIFTED", "MISSING") else State.UNKNOWN
             detail = f" ({row['detail']})" if row.get("detail") else ""
-            yield Problem(state, f"native alarm of {row['budget']} in {row['cloud']}: {row['state']}{detail}", _PLAN)
+            yield Problem(state, f"native alarm of {row['budget']} in {row['cloud']}: {row['state']}{detail}", twin_advice(row["state"], row.get("detail") or ""))
     for row in rows:
         if row.get("drill_ok") is False:
             text = f"native alarm of {row['budget']} in {row['cloud']}: the drill failed: {row['drill_detail']}"

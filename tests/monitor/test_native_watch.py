@@ -214,6 +214,7 @@ def test_reads_that_are_denied_are_unknown_at_once(world: World, monkeypatch: py
     assert detail.startswith("no native backstop is known: AWS answered AccessDenied to DescribeAlarms: allow cloudwa")
     (fault,) = world.watch.faults()
     assert (fault.subject, fault.what) == (f"native aws {ACCOUNT} training", "unknown")
+    assert fault.detail.endswith(". Run `monitor alarms plan`: it tries again.")
 
 
 def test_what_was_seen_holds_for_a_while_when_the_cloud_is_throttled(
@@ -398,6 +399,39 @@ def test_status_shows_twins_and_warns_of_missing_ones_once(world: World) -> None
     assert [problem["text"] for problem in found["problems"]] == [
         f"native alarm of training in aws: MISSING ({row['detail']})"
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "receiver", "advice"),
+    [
+        ("MISSING", "", "run `monitor alarms plan` to see what differs, `monitor alarms apply` to mend it"),
+        ("UNKNOWN", "", "run `monitor alarms plan`: it tries again"),
+        (
+            "MISSING",
+            'type = "slack"\nwebhook_url = "env:SLACK"',
+            "change what the reason names (where it is the receivers, add one of type `sns` or `email`), "
+            "or take `native = true` away",
+        ),
+    ],
+)
+def test_what_is_advised_can_help(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: str, receiver: str, advice: str
+) -> None:
+    """`apply` reaches no cloud that `plan` cannot, and makes nothing that cannot be expressed."""
+    if receiver:
+        sns = 'type = "sns"\ntopic_arn = "arn:aws:sns:us-east-1:123456789012:budgets"'
+        world.path.write_text(world.path.read_text().replace(sns, receiver))
+        world.config = load(world.path)
+        world.watch = NativeWatch(world.config, world.store, world.clock, changed=list)
+        monkeypatch.setenv("SLACK", "https://hooks.slack.com/services/T/B/x")
+    App(world.config, world.store, world.clock).turn(world.clock.now())
+    if state == "UNKNOWN":
+        deny(monkeypatch, CloudWatchBackend, "get_alarms_by_alarm_name_prefix")
+    assert world.look()["training"][0] == state
+    (problem,) = [one for one in status(world)["problems"] if "native alarm" in one["text"]]
+    assert problem["do"] == advice
+    (fault,) = world.watch.faults()
+    assert fault.detail.endswith(f". {advice[0].upper()}{advice[1:]}.")
 
 
 def order(world: World, **row: Any) -> str:
