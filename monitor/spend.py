@@ -7,7 +7,7 @@ import sqlite3
 import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -18,11 +18,20 @@ from monitor.clock import to_text
 from monitor.errors import ExitCode, UserError
 from monitor.model import CREDIT, UNATTRIBUTED, Series
 from monitor.status.words import one_line
-from monitor.store import charges, facts
+from monitor.store import charges, facts, known_series
 
 UNTAGGED = "(untagged)"
 _WIDTH = 80
 GROUPINGS = ("source", "account", "service", "region", "run", "day")
+# By what key of its [[sources]] table a source tells things apart, and the types that have it; a test holds both.
+_TAGGING = ("aws_cost_explorer", "azure_cost", "gcp_billing_export")
+TELLING = {
+    "run": ("run_tag", _TAGGING),
+    "tag": ("tags", _TAGGING[1:]),
+    "account": ("by", ("aws_cloudwatch", *_TAGGING)),
+    "service": ("by", ("aws_cloudwatch", *_TAGGING)),
+    "region": ("by", _TAGGING[1:]),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class Row:
 
     `billed` is without `credits` (and refunds), which are below zero. `instead`: what else shows the same bill and
     counts in its place; then it is in no total. `credits_count`: its credits are in the total, of several views those
-    of the one that tells most.
+    of the one that tells most. `silent`: sources in it that never told what is grouped by.
     """
 
     key: str
@@ -52,6 +61,7 @@ class Row:
     credits: Decimal = Decimal(0)
     instead: str = ""
     credits_count: bool = True
+    silent: set[str] = field(default_factory=set)
 
 
 def read(connection: sqlite3.Connection, by: str, period: Period) -> list[Row]:
@@ -64,19 +74,24 @@ def read(connection: sqlite3.Connection, by: str, period: Period) -> list[Row]:
         for series, day, billed, end in charges.day_totals(connection, period.start, period.end)
     ]
     partial = frozenset(clock.name for clock in clocks.values() if clock.missing)
-    return group(totals, by, partial, facts.read_bills(connection))
+    return group(totals, by, partial, facts.read_bills(connection), known_series.numbered(connection).values())
 
 
 def group(
-    totals: Sequence[DayTotal], by: str, partial: frozenset[str], bills: Mapping[str, str] | None = None
+    totals: Sequence[DayTotal],
+    by: str,
+    partial: frozenset[str],
+    bills: Mapping[str, str] | None = None,
+    known: Iterable[Series] = (),
 ) -> list[Row]:
     """Sum day totals by key and currency, largest first (days in order). `partial`: sources with parts missing.
 
     `bills`: which bill each source reads. Of several that read one, only the one that shows most counts; by source
-    each has its row. Raises UserError for a grouping that does not exist.
+    each has its row. `known`: every series of the ledger. Raises UserError for a grouping that does not exist.
     """
     if by not in GROUPINGS and not (by.startswith("tag:") and by != "tag:"):
         raise UserError(f"--by {by}: expected one of {', '.join(GROUPINGS)} or tag:KEY", ExitCode.USAGE)
+    silent = _silent(known, by)
     instead, credited = _instead(totals, bills or {})
     rows: dict[tuple[str, str], Row] = {}
     for item in totals:
@@ -85,7 +100,7 @@ def group(
         counts = view in credited if credit else not other
         if not counts and by != "source":
             continue
-        key = (_key(item, by), item.series.currency)
+        key = (_key(item, by, silent), item.series.currency)
         row = rows.get(key)
         if row is None:
             row = rows[key] = Row(*key, Decimal(0), item.until, lower_bound=False, instead=other)
@@ -94,6 +109,7 @@ def group(
             row.credits_count = counts
         else:
             row.billed = EXACT.add(row.billed, item.billed)
+        row.silent |= {item.series.source} & silent
         row.billed_until = max(row.billed_until, item.until)
         row.lower_bound = row.lower_bound or item.series.source in partial
     # What remains of a total may cancel out over the days: then there is nothing unattributed.
@@ -145,16 +161,21 @@ def as_table(rows: list[Row], by: str, period: Period, now: datetime) -> str:
     lines.append("-" * len(lines[2]))
     for currency, sums in _sums(rows).items():
         lines.append(f"{'total':<{width}}  {_columns(sums, currency, billed_width, credited=credited)}")
-    return "\n".join([*lines, *_notes(rows)])
+    return "\n".join([*lines, *_notes(rows, by)])
 
 
-def _notes(rows: Collection[Row]) -> Iterator[str]:
+def _notes(rows: Collection[Row], by: str) -> Iterator[str]:
     if any(row.lower_bound for row in rows):
         yield "+ at least so much: parts could not be read."
     for row in rows:
         if row.instead:
             said = f"{row.key} shows the same bill as {row.instead}, which counts: they are never added."
             yield from textwrap.wrap(one_line(said), _WIDTH)
+    for source in sorted(set[str]().union(*(row.silent for row in rows))):
+        key, types = TELLING[by.partition(":")[0]]
+        told = f"No charge of {source} ever told its {by}: `{key}` in a [[sources]] table asks for it, where its type"
+        said = f"{told} is {', '.join(types[:-1])} or {types[-1]}."
+        yield from textwrap.wrap(one_line(said), _WIDTH, break_on_hyphens=False)
 
 
 def _instead(
@@ -179,17 +200,30 @@ def _instead(
     return instead, counting
 
 
-def _key(item: DayTotal, by: str) -> str:
-    series = item.series
+def _silent(known: Iterable[Series], by: str) -> frozenset[str]:
+    """Sources of which no charge ever told what is grouped by: nobody read it, so it is not that there is none."""
+    telling: dict[str, bool] = {}
+    for series in known if by != "day" else ():
+        telling[series.source] = telling.get(series.source, False) or _told(series, by) not in ("", UNATTRIBUTED)
+    return frozenset(source for source, tells in telling.items() if not tells)
+
+
+def _key(item: DayTotal, by: str, silent: Collection[str]) -> str:
     if by == "day":
         return item.day.isoformat()
+    if told := _told(item.series, by):
+        return told
+    if by != "run" and not by.startswith("tag:"):
+        return UNATTRIBUTED
+    return f"(not told by {item.series.source})" if item.series.source in silent else UNTAGGED
+
+
+def _told(series: Series, by: str) -> str:
+    """What a series says of itself, "" if nothing."""
     if by.startswith("tag:"):
-        tags: Mapping[str, str] = dict(series.tags)
-        return tags.get(by.removeprefix("tag:"), UNTAGGED)
-    if by == "run":
-        return series.run or UNTAGGED
+        return dict(series.tags).get(by.removeprefix("tag:"), "")
     value: str = getattr(series, by)
-    return value or UNATTRIBUTED
+    return value
 
 
 def _sums(rows: Collection[Row]) -> dict[str, tuple[Decimal, Decimal]]:

@@ -28,7 +28,8 @@ def native_problems(rows: list[dict[str, Any]], now: datetime) -> Iterator[Probl
         if row["state"] != "IN_SYNC":
             state = State.WARNING if row["state"] in ("DRIFTED", "MISSING") else State.UNKNOWN
             detail = f" ({row['detail']})" if row.get("detail") else ""
-            yield Problem(state, f"native alarm of {row['budget']} in {row['cloud']}: {row['state']}{detail}", twin_advice(row["state"], row.get("detail") or ""))
+            text = f"native alarm of {row['budget']} in {row['cloud']}: {row['state']}{detail}"
+            yield Problem(state, text, twin_advice(row["state"], row.get("detail") or ""))
     for row in rows:
         if row.get("drill_ok") is False:
             text = f"native alarm of {row['budget']} in {row['cloud']}: the drill failed: {row['drill_detail']}"

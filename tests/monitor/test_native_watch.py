@@ -401,6 +401,12 @@ def test_status_shows_twins_and_warns_of_missing_ones_once(world: World) -> None
     ]
 
 
+CHANGE = (
+    "change what the reason names (where it is the receivers, add one of type `sns` or `email`), "
+    "or take `native = true` away"
+)
+
+
 @pytest.mark.parametrize(
     ("state", "receiver", "advice"),
     [
@@ -409,8 +415,7 @@ def test_status_shows_twins_and_warns_of_missing_ones_once(world: World) -> None
         (
             "MISSING",
             'type = "slack"\nwebhook_url = "env:SLACK"',
-            "change what the reason names (where it is the receivers, add one of type `sns` or `email`), "
-            "or take `native = true` away",
+            CHANGE,
         ),
     ],
 )

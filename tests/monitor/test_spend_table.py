@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alarms.model import Period
-from monitor import spend
+from monitor import registry, spend
 from monitor.model import CREDIT, Batch, Series, Window
 from monitor.store.database import open_store
 from tests.monitor.test_cycle import MONTH, START, FakeSource, World
@@ -67,3 +67,43 @@ def test_a_row_is_as_old_as_the_data_of_its_source_though_its_day_is_not_over(tm
     assert [line.split()[-2:] for line in lines if line.startswith("a")] == [["18", "h"], ["54", "h"]]
     (first, _) = json.loads(spend.as_json(rows, "source", MONTH))["rows"]
     assert (first["key"], first["billed_until"]) == ("azure", "2026-11-10T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("by", "key", "asks"),
+    [("run", "(not told by aws)", "run_tag"), ("tag:team", "(not told by aws)", "tags")]
+    + [(by, "(unattributed)", "by") for by in ("account", "region", "service")],
+)
+def test_what_no_charge_of_a_source_ever_told_is_not_called_untagged(by: str, key: str, asks: str) -> None:
+    plain = Series("aws", "USD")
+    telling = Series("gcp", "USD", account="p", region="us", service="GPU", run="llama", tags=(("team", "ml"),))
+    untagged = Series("gcp", "USD", account="p", region="us", service="GPU")
+    known = [plain, telling, untagged]
+    totals = [spend.DayTotal(one, date(2026, 11, 2), Decimal(7), NOW) for one in (plain, untagged)]
+    rows = spend.group(totals, by, frozenset(), known=known)
+    of_gcp = "(untagged)" if asks != "by" else getattr(untagged, by)
+    assert {row.key for row in rows} == {key, of_gcp}
+    lines = spend.as_table(rows, by, Period(datetime(2026, 11, 1, tzinfo=UTC), NOW), NOW).split("\n")
+    note = " ".join(lines[next(place for place, line in enumerate(lines) if line.startswith("No charge")) :])
+    assert note.startswith(f"No charge of aws ever told its {by}: `{asks}` in a [[sources]] table asks for it, where ")
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("by", ["source", "day", "service"])
+def test_nothing_is_said_of_sources_that_tell(by: str) -> None:
+    series = Series("aws", "USD", service="EC2")
+    rest = Series("aws", "USD", service="(unattributed)")
+    totals = [spend.DayTotal(one, date(2026, 11, 2), Decimal(7), NOW) for one in (series, rest)]
+    rows = spend.group(totals, by, frozenset(), known=[series, rest])
+    text = spend.as_table(rows, by, Period(datetime(2026, 11, 1, tzinfo=UTC), NOW), NOW)
+    assert "No charge" not in text
+
+
+def test_the_types_that_can_be_asked_are_those_that_have_the_key() -> None:
+    for grouping, (key, types) in spend.TELLING.items():
+        having = set()
+        for name in registry.names():
+            field = registry.settings_of(name).model_fields.get(key)
+            if field is not None and (key != "by" or f"'{grouping}'" in str(field.annotation)):
+                having.add(name)
+        assert having == set(types), grouping
