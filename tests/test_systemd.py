@@ -95,6 +95,19 @@ def test_every_path_of_the_units_is_explained_in_the_install_page() -> None:
     assert {directory for directory in directories if directory not in INSTALL} == set()
 
 
+def test_whatever_is_handed_over_can_be_tried_by_hand() -> None:
+    """The install page exports the same variables, with the files where the example takes them from."""
+    keys = service(CREDENTIALS)
+    handed = dict(line.split(":", 1) for line in keys["LoadCredential"])
+    named = dict(line.split("=", 1) for line in keys["Environment"])
+    assert set(named) >= {"AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"}
+    exported = dict(re.findall(r"export (\w+)=\$CREDENTIALS_DIRECTORY/(\w+)", INSTALL))
+    assert exported == {variable: path.removeprefix("%d/") for variable, path in named.items()}
+    (directory,) = re.findall(r"export CREDENTIALS_DIRECTORY=(\S+)", INSTALL)
+    for name in exported.values():
+        assert handed[name] == f"{directory}/{name}"
+
+
 def service(path: Path) -> dict[str, list[str]]:
     """The [Service] section: a key may come more than once."""
     keys: dict[str, list[str]] = {}
