@@ -35,3 +35,16 @@ def test_every_test_that_is_named_exists() -> None:
     for path, name in set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)):
         tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{path}::{name}"
+
+
+def test_the_changelog_counts_as_the_page_does() -> None:
+    """A fault that is not in this version is none that has a test."""
+    told = " ".join((TESTS.parent / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    shown = [row for _, row in rows().values()]
+    with_tests, later, never = (sum(mark in row for row in shown) for mark in ("::test_", *REASONS))
+    names = {8: "eight", 1: "one"}
+    assert (
+        f"{len(shown)} faults: [docs/faults.md](docs/faults.md). {with_tests} with their tests; {names[later]} are"
+        in told
+    )
+    assert f"{names[never]} does not apply" in told
