@@ -14,17 +14,19 @@ from alarms.errors import OutsideError
 from alarms.estimates import limit_text
 from alarms.model import Period, Threshold
 from alarms.money import plain
-from alarms.settings import hours_text, short_duration
+from alarms.secrets import secrets_of
+from alarms.settings import ReceiverSettings, hours_text, short_duration
 from alarms.words import day_text
-from monitor import registry
+from monitor import extras, heartbeat, registry
 from monitor.billing_months import InvoiceCalendar
-from monitor.clock import to_text
+from monitor.clock import SystemClock, to_text
 from monitor.config import Config, load
 from monitor.config.prices import read_prices
 from monitor.errors import ConfigError, ExitCode, Problem
 from monitor.period import Calendar, Run
 from monitor.ports import SourceDefaults
 from monitor.status.words import one_line
+from monitor.wiring import build_notifiers
 
 # Of the last column, beside names of whatever length.
 _NARROWEST = 30
@@ -32,15 +34,18 @@ _NARROWEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of trying one source: a sentence on what was seen, or on why it failed."""
+    """What came of trying one source, or the secrets of one receiver: a sentence on what was seen, or why it failed."""
 
-    source: str
+    kind: str
+    name: str
     ok: bool
     detail: str
 
 
 def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.maxsize) -> int:
-    """Check the config and say so on `out`; with `live`, try each source read-only. 0 when all is well, else 78.
+    """Check the config and say so on `out`; with `live`, try each source read-only and look for every secret.
+
+    0 when all is well, else 78.
 
     77 when it may not be read, and so nothing is known to be wrong with it.
 
@@ -48,20 +53,40 @@ def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.
     """
     try:
         config = load(path)
-        config = replace(config, warnings=(*config.warnings, *read_prices(path)[1]))
+        config = replace(config, warnings=(*config.warnings, *extras.missing(config), *read_prices(path)[1]))
     except ConfigError as error:
         out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
         return error.exit_code
+    ready = _receivers(config) if live else []
     probes = [_probe(settings) for settings in config.sources] if live else []
-    out.write(_success_json(config, probes) if as_json else _success_text(config, probes, width))
-    return ExitCode.OK if all(probe.ok for probe in probes) else ExitCode.CONFIG
+    out.write(_success_json(config, ready, probes) if as_json else _success_text(config, ready, probes, width))
+    return ExitCode.OK if all(probe.ok for probe in (*ready, *probes)) else ExitCode.CONFIG
 
 
 def _probe(settings: SourceDefaults) -> Probe:
     try:
-        return Probe(settings.name, ok=True, detail=registry.create(settings).probe())
+        return Probe("source", settings.name, ok=True, detail=registry.create(settings).probe())
     except OutsideError as error:
-        return Probe(settings.name, ok=False, detail=str(error))
+        return Probe("source", settings.name, ok=False, detail=str(error))
+
+
+def _receivers(config: Config) -> list[Probe]:
+    """Whether each can be made ready, as for sending, and the heartbeat: its secrets are there, and nothing is sent."""
+    probes = [_ready(config, settings) for settings in config.receivers]
+    address = config.monitor.heartbeat_url
+    if address is not None:
+        problem = heartbeat.problem_of(address)
+        probes.append(Probe("monitor", "heartbeat_url", ok=problem is None, detail=problem or "its secret is there"))
+    return probes
+
+
+def _ready(config: Config, settings: ReceiverSettings) -> Probe:
+    try:
+        build_notifiers(replace(config, receivers=(settings,)), SystemClock())
+    except ConfigError as error:
+        return Probe("receiver", settings.name, ok=False, detail=error.problems[0].message)
+    said = "its secrets are there" if secrets_of(settings) else "names no secret"
+    return Probe("receiver", settings.name, ok=True, detail=f"{said}; `monitor notify {settings.name}` tries it")
 
 
 def _failure_text(problems: Sequence[Problem]) -> str:
@@ -69,14 +94,18 @@ def _failure_text(problems: Sequence[Problem]) -> str:
     return "".join(f"{problem}\n" for problem in problems) + f"{count}.\n"
 
 
-def _success_text(config: Config, probes: Sequence[Probe], width: int) -> str:
+def _success_text(config: Config, ready: Sequence[Probe], probes: Sequence[Probe], width: int) -> str:
     lines = [f"{problem} (warning)" for problem in config.warnings]
-    failed = sum(not probe.ok for probe in probes)
-    but = f" in the file, but {failed} of {len(probes)} sources cannot be read" if failed else ""
-    lines += [f"{config.path}: no problems{but}.", ""]
+    failed = {
+        f"{sum(not one.ok for one in tried)} of {len(tried)} {what}": not all(one.ok for one in tried)
+        for what, tried in (("sources cannot be read", probes), ("receivers cannot be used", ready))
+    }
+    but = " and ".join(text for text, holds in failed.items() if holds)
+    lines += [f"{config.path}: no problems{but and f' in the file, but {but}'}.", ""]
     lines += _table(_rows(config), width)
-    if probes:
-        lines += ["", *_table([("live", "result", ""), *_probe_rows(probes)], width)]
+    for head, tried in (("receivers", ready), ("live", probes)):
+        if tried:
+            lines += ["", *_table([(head, "result", ""), *_probe_rows(tried)], width)]
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +157,7 @@ def _threshold(threshold: Threshold) -> str:
 
 def _probe_rows(probes: Iterable[Probe]) -> list[tuple[str, str, str]]:
     # What a source answers is somebody else's text.
-    return [(probe.source, "ok" if probe.ok else "FAILED", one_line(probe.detail)) for probe in probes]
+    return [(probe.name, "ok" if probe.ok else "FAILED", one_line(probe.detail)) for probe in probes]
 
 
 def _table(rows: Sequence[tuple[str, str, str]], width: int) -> list[str]:
@@ -147,11 +176,11 @@ def _failure_json(path: Path, problems: Iterable[Problem]) -> str:
     return _json({"file": str(path), "ok": False, "problems": _problems(problems), "warnings": []})
 
 
-def _success_json(config: Config, probes: Iterable[Probe]) -> str:
+def _success_json(config: Config, ready: Sequence[Probe], probes: Sequence[Probe]) -> str:
     return _json(
         {
             "file": str(config.path),
-            "ok": all(probe.ok for probe in probes),
+            "ok": all(probe.ok for probe in (*ready, *probes)),
             "problems": [],
             "warnings": _problems(config.warnings),
             "sources": [{"name": one.name, "type": one.type, "currency": one.currency} for one in config.sources],
@@ -165,7 +194,8 @@ def _success_json(config: Config, probes: Iterable[Probe]) -> str:
                 }
                 for one in config.budgets
             ],
-            "live": [{"source": probe.source, "ok": probe.ok, "detail": probe.detail} for probe in probes],
+            "ready": [{one.kind: one.name, "ok": one.ok, "detail": one.detail} for one in ready],
+            "live": [{one.kind: one.name, "ok": one.ok, "detail": one.detail} for one in probes],
         }
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from monitor import check_config, registry
+from monitor import check_config, extras, registry
 from monitor.errors import AccessError
 
 ROOT = Path(__file__).parents[2]
+# Those that the shipped config names.
+SECRETS = {"SLACK_WEBHOOK": "https://hooks.slack.com/services/T/B/canary", "SMTP_PASSWORD": "canary"}
 
 
 class Source:
@@ -111,6 +114,8 @@ def test_warnings_are_printed_and_do_no_harm(tmp_path):
     ("answer", "code", "word"), [("3 metrics seen", 0, "ok"), (AccessError("The key is not valid."), 78, "FAILED")]
 )
 def test_live_tries_each_source(shipped, monkeypatch, answer, code, word):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(registry, "create", lambda settings: Source(answer))
     found, text = checked(shipped, live=True)
     assert found == code
@@ -124,3 +129,98 @@ def test_live_tries_each_source(shipped, monkeypatch, answer, code, word):
 def test_without_live_no_source_is_made(shipped, monkeypatch):
     monkeypatch.setattr(registry, "create", None)
     assert checked(shipped)[0] == 0
+
+
+AZURE = 'scope = "/subscriptions/00000000-0000-0000-0000-000000000000"'
+RECEIVERS = """
+[monitor]
+heartbeat_url = "env:HEARTBEAT"
+[[sources]]
+name = "aws"
+type = "aws_cloudwatch"
+[[receivers]]
+name = "oncall"
+type = "slack"
+webhook_url = "env:SLACK_WEBHOOK"
+[[receivers]]
+name = "topic"
+type = "sns"
+topic_arn = "arn:aws:sns:us-east-1:123456789012:MyTopic"
+"""
+
+
+NOT_SLACK = (
+    "webhook_url is not one of Slack's: expected https://hooks.slack.com/services/..., "
+    "or allow_private = true for a server of your own"
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "bad", "said"),
+    [
+        (
+            {},
+            ["oncall", "heartbeat_url"],
+            "The environment variable SLACK_WEBHOOK is not set: export it with the secret as its value",
+        ),
+        (
+            {"SLACK_WEBHOOK": "https://hooks.slack.com/services/canary", "HEARTBEAT": "https://example.com/canary"},
+            [],
+            "its secrets are there; `monitor notify oncall` tries it",
+        ),
+        (
+            {"SLACK_WEBHOOK": "https://example.com/canary", "HEARTBEAT": "canary"},
+            ["oncall", "heartbeat_url"],
+            NOT_SLACK,
+        ),
+    ],
+)
+def test_live_looks_for_the_secrets_that_once_would_need(tmp_path, monkeypatch, environment, bad, said):
+    """What `once` refuses to start for is found before; no secret is shown."""
+    monkeypatch.setattr(registry, "create", lambda settings: Source("seen"))
+    for name in ("SLACK_WEBHOOK", "HEARTBEAT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    path = written(tmp_path, RECEIVERS)
+    code, text = checked(path, live=True)
+    assert code == (78 if bad else 0)
+    first = next(line for line in text.splitlines() if ": no problems" in line)
+    assert first.endswith(f" in the file, but {len(bad)} of 3 receivers cannot be used." if bad else ": no problems.")
+    assert f"  {said}\n" in text
+    json_code, found = checked(path, live=True, as_json=True)
+    ready = {row.get("receiver") or row["monitor"]: row["ok"] for row in json.loads(found)["ready"]}
+    assert (json_code, ready) == (code, {name: name not in bad for name in ("oncall", "topic", "heartbeat_url")})
+    assert "canary" not in text + found
+
+
+@pytest.mark.parametrize(
+    ("package", "kind", "extra"),
+    [
+        ("boto3", "aws_cloudwatch", "aws"),
+        ("google.cloud.bigquery", "gcp_billing_export", "gcp"),
+        ("azure.identity", "azure_cost", "azure"),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_a_warning(tmp_path, monkeypatch, package, kind, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    more = {"gcp": 'table = "bill-proj.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"', "azure": AZURE}
+    source = f'[[sources]]\nname = "s"\ntype = "{kind}"\n{more.get(extra, "")}\n'
+    path = written(tmp_path, source + (RECEIVERS[RECEIVERS.index("[[receivers]]") :] if extra == "aws" else ""))
+    code, text = checked(path)
+    assert code == 0
+    wanted = (
+        f"{path}:3: sources[0].type: nothing can be read: the package {package} is not installed; "
+        f"run: pip install 'cloud-budget-monitor[{extra}]' (warning)"
+    )
+    assert [line for line in text.splitlines() if "pip install" in line] == [wanted], "once for all that need it"
+
+
+def test_a_receiver_that_lacks_its_extra_is_a_warning_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    path = written(tmp_path, RECEIVERS.replace('type = "aws_cloudwatch"', f'type = "azure_cost"\n{AZURE}'))
+    assert "receivers[1].type: nothing can be sent: the package boto3 is not installed" in checked(path)[1]
+
+
+def test_every_source_says_which_extra_it_needs():
+    assert {name.partition("_")[0] for name in registry.names()} == set(extras.PACKAGES)
