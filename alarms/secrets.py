@@ -27,6 +27,9 @@ from alarms.errors import PermanentError
 _HIDDEN = "***"
 _MAX_BYTES = 64 * 1024
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# The name of a variable without its `env:`; letters alone, so that it is hardly a secret that may not be shown.
+_BARE_NAME = re.compile(r"(?:\$?[A-Z]+(?:_[A-Z]+)+|\$[A-Z]+|\$\{[A-Z_]+\})", re.ASCII)
+_LONGEST_NAME = 40
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.@-]{1,255}", re.ASCII)
 # Shorter than this, a value is too common a piece of text to be taken out of logs.
 _SHORTEST = 4
@@ -78,6 +81,13 @@ class SecretRef:
     def inline(self) -> bool:
         """Whether the secret itself stands in the config: accepted, and worth a warning."""
         return self.kind is SecretKind.INLINE
+
+    @property
+    def hint(self) -> str:
+        """Goes after what is said of an inline value that is unusable: what its author may have meant; or ""."""
+        if not self.inline or len(self.place) > _LONGEST_NAME or not _BARE_NAME.fullmatch(self.place):
+            return ""
+        return f'; did you mean "{SecretKind.ENV}:{self.place.strip("${}")}"?'
 
     def resolve(self, environ: Mapping[str, str] = os.environ) -> Secret:
         """Read the secret now. Raises PermanentError with what is missing and what to do."""

@@ -12,13 +12,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from monitor.config_lines import Lines, Loc, scan
+from monitor.config_lines import Lines, Loc, scan, unclosed_list
 from monitor.errors import ConfigError, ExitCode, Problem, UserError
 from monitor.rights import is_there, myself, user_name
 
 SYSTEM_CONFIG = Path("/etc/cloud-budget-monitor/config.toml")
 # Quotes of a user's own, beside the config.
 PRICES_FILE = "prices.toml"
+PRICES_TABLES = ("quote", "discount")
 # What helps somebody who may not even see whether there is one.
 CONFIG_ADVICE = "run it as another user, or name a config elsewhere with --config"
 DEFAULT_STATE_DIR = "state"
@@ -234,6 +235,8 @@ def _not_toml(file: ConfigFile, error: ValueError) -> ConfigError:
         loc, first, second = twice
         name = f"[{path_text(loc)}]" if message.startswith("Cannot declare") else path_text(loc)
         return _problem(file.path, f"is already set on line {first}; keep one of the two", second, name)
+    if (begins := unclosed_list(file.text, line)) is not None:
+        return _problem(file.path, "the list that begins here is not closed; add the ] where it ends", begins)
     hint = '; text needs quotes, such as poll = "5m"' if "after a statement" in message or "value" in message else ""
     return _problem(file.path, f"not valid TOML: {message[:1].lower()}{message[1:]}{hint}", line)
 

@@ -24,6 +24,22 @@ _SCALAR = re.compile(
 )
 
 
+_STRING = (
+    r'"""(?:[^"\\]|\\.|"(?!""))*+"""'
+    r"|'''(?:[^']|'(?!''))*+'''"
+    r'|"(?:[^"\\\n]|\\.)*+"?'
+    r"|'[^'\n]*+'?"
+)
+_OPENS = {"]": "[", "}": "{"}
+_TOKEN = re.compile(rf"{_STRING}|#[^\n]*+|[\[\]{{}}\n]|[^\[\]{{}}\n#\"']++", re.DOTALL)
+# A line that begins a table, or sets a key: neither can stand in a list.
+_HEADER_OR_PAIR = re.compile(
+    r"""[ \t]*+(?:\[{1,2}[ \t]*+[A-Za-z_][\w. \t"'-]*+\]{1,2}[ \t]*+(?=\#|\r?$)|[A-Za-z_][\w.-]*+[ \t]*+=)""",
+    re.MULTILINE,
+)
+_HEADER = re.compile(r"[ \t]*+\[[^\n]*+")
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """The line of every table, key and array element, by its path: `("budgets", 0, "thresholds", 1, "at")`.
@@ -48,6 +64,31 @@ def scan(text: str) -> Lines:
     with suppress(_LostError):
         scanner.run()
     return Lines(scanner.lines, scanner.twice)
+
+
+def unclosed_list(text: str, line: int) -> int | None:
+    """Where the list begins that is still open in a line which cannot be in one; None if there is none before `line`.
+
+    `line`: where `tomllib` gave up, which may be long after.
+    """
+    open_, number, at = list[tuple[str, int]](), 1, 0
+    while at < len(text):
+        if at == 0 or text[at - 1] == "\n":
+            if open_ and open_[0][0] == "[" and _HEADER_OR_PAIR.match(text, at):
+                break
+            if not open_ and (header := _HEADER.match(text, at)):
+                at = header.end()
+        token = _TOKEN.match(text, at)
+        if token is None:
+            break
+        mark, at = token[0], max(token.end(), at + 1)
+        if mark in ("[", "{"):
+            open_.append((mark, number))
+        elif mark in ("]", "}"):
+            while open_ and open_.pop()[0] != _OPENS[mark]:
+                pass  # what was left open inside is closed with what is around it
+        number += mark.count("\n")
+    return open_[0][1] if open_ and open_[0][0] == "[" and open_[0][1] <= line else None
 
 
 class _LostError(Exception):

@@ -14,19 +14,24 @@ _DID_YOU_MEAN = "; did you mean "
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """What to say of a key that nothing here has."""
-    return f"unknown key{_suggestion(key, tuple(known), 'keys')}"
+    return f"unknown key{_suggestion(key, _once(known), 'keys')}"
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """What to say of a reference to something that does not exist: `no receiver is named "onkall"; did you mean …`."""
-    return f'no {what} is named "{shown(name)}"{_suggestion(name, tuple(known), f"{what}s")}'
+    return f'no {what} is named "{shown(name)}"{_suggestion(name, _once(known), f"{what}s")}'
 
 
 def never_charged(what: str, name: str, known: Iterable[str], *, listed: bool = True) -> str:
     """What to say of a name in a scope that no charge ever had. `listed`: where none is near, all that there are."""
-    suggestion = _suggestion(name, tuple(known), f"{what}s")
+    suggestion = _suggestion(name, _once(known), f"{what}s")
     told = suggestion if listed or suggestion.startswith(_DID_YOU_MEAN) else ""
     return f'no charge of {what} "{shown(name)}" was ever seen{told}'
+
+
+def _once(known: Iterable[str]) -> tuple[str, ...]:
+    """As they come; two of one name are told of elsewhere."""
+    return tuple(dict.fromkeys(known))
 
 
 @lru_cache(maxsize=1024)

@@ -64,7 +64,10 @@ class Settings(ReceiverSettings):
                     "or allow_private = true for a server of your own"
                 )
         if self.routing_key.inline:
-            _routing_key(self, self.routing_key.resolve())
+            try:
+                _routing_key(self, self.routing_key.resolve())
+            except ValueError as error:
+                raise ValueError(f"{error}{self.routing_key.hint}") from None
         return self
 
 

@@ -50,7 +50,10 @@ class Settings(ReceiverSettings):
     @model_validator(mode="after")
     def _inline_url_is_usable(self) -> Self:
         if self.webhook_url.inline:
-            _target(self, self.webhook_url.resolve().reveal())
+            try:
+                _target(self, self.webhook_url.resolve().reveal())
+            except ValueError as error:
+                raise ValueError(f"{error}{self.webhook_url.hint}") from None
         return self
 
 

@@ -67,7 +67,10 @@ class Settings(ReceiverSettings):
     @model_validator(mode="after")
     def _inline_values_are_usable(self) -> Self:
         if self.url.inline:
-            _target(self, self.url.resolve())
+            try:
+                _target(self, self.url.resolve())
+            except ValueError as error:
+                raise ValueError(f"{error}{self.url.hint}") from None
         for name, reference in self.headers.items():
             if reference.inline:
                 _header_value(name, reference.resolve())

@@ -17,7 +17,7 @@ from monitor.config.parts import MonitorTable, Part, read_monitor, read_receiver
 from monitor.config.plans import Beside, read_plans
 from monitor.config.report import Report, unknown_key
 from monitor.config.runs import check_runs, settled
-from monitor.config_file import check_safety, find_config, parse, read, state_dir
+from monitor.config_file import PRICES_FILE, PRICES_TABLES, check_safety, find_config, parse, read, state_dir
 from monitor.errors import ConfigError
 
 __all__ = [
@@ -72,6 +72,8 @@ def _check_tables(report: Report, document: Mapping[str, Any]) -> None:
     for name in document:
         if name in not_yet.TABLES:
             report.error((name,), f"[[{name}]] is {not_yet.SENTENCE}; remove it")
+        elif name in PRICES_TABLES:
+            report.error((name,), f"unknown key; [[{name}]] belongs into {PRICES_FILE} beside the config")
         elif name in MonitorTable.model_fields and name not in _TABLES:
             report.error((name,), f"unknown key; {name} belongs under [monitor]")
         elif name not in _TABLES:

@@ -16,7 +16,7 @@ from alarms.settings import StrictModel, parse_duration
 from monitor.config import not_yet
 from monitor.config.model import BudgetConfig
 from monitor.config.parts import Names, as_tuple, tables
-from monitor.config.report import Report, choices
+from monitor.config.report import Report, currency_expected, one_of
 from monitor.config.thresholds import parse_money, read_thresholds
 from monitor.config_lines import Loc
 from monitor.model import Basis, Scope
@@ -30,7 +30,7 @@ _REPEAT = 'expected { critical = "4h", warning = "24h" }, or "never"'
 
 def _currency(value: str) -> str:
     if not is_currency(value):
-        raise ValueError('expected a currency of three capital letters, such as "USD"')
+        raise ValueError(currency_expected(value))
     return value
 
 
@@ -51,7 +51,7 @@ def _period(value: Any) -> PeriodKind | Run:
     if value == _RUN:
         return Run()
     if value not in list(PeriodKind):
-        raise ValueError(f"expected {choices((*PeriodKind, _RUN))}")
+        raise ValueError(one_of((*PeriodKind, _RUN), value))
     return PeriodKind(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from alarms.model import On, Severity, Threshold
@@ -32,13 +32,10 @@ def check(
     for part in sources:
         _check_ages(report, part)
     _check_accounts(report, sources)
-    known = [part.name for part in receivers]
-    _check_receivers(report, ("monitor", "receivers"), monitor.receivers or (), known)
+    for loc, names in _receiver_lists(monitor, budgets):
+        _check_receivers(report, loc, names, receivers)
     for draft in budgets:
         _check_sources(report, draft, sources)
-        _check_receivers(report, (*draft.loc, "receivers"), draft.config.receivers, known)
-        for loc, threshold in zip(draft.threshold_locs, draft.config.thresholds, strict=True):
-            _check_receivers(report, (*loc, "receivers"), threshold.receivers or (), known)
         _check_thresholds(report, draft)
         if receivers:
             _check_heard(report, draft, receivers)
@@ -103,9 +100,19 @@ def _check_accounts(report: Report, sources: Sequence[Part]) -> None:
             )
 
 
-def _check_receivers(report: Report, loc: Loc, names: Sequence[str], known: Collection[str]) -> None:
+def _receiver_lists(monitor: MonitorTable, budgets: Iterable[Draft]) -> Iterator[tuple[Loc, Sequence[str]]]:
+    yield ("monitor", "receivers"), monitor.receivers or ()
+    for draft in budgets:
+        yield (*draft.loc, "receivers"), draft.config.receivers
+        for loc, threshold in zip(draft.threshold_locs, draft.config.thresholds, strict=True):
+            yield (*loc, "receivers"), threshold.receivers or ()
+
+
+def _check_receivers(report: Report, loc: Loc, names: Sequence[str], receivers: Sequence[Part]) -> None:
+    known = [part.name for part in receivers]
+    unread = report.is_unread("receivers", receivers)
     for index, name in enumerate(names):
-        if name not in known:
+        if name not in known and not unread:
             report.error((*loc, index), unknown_name("receiver", name, (other for other in known if other)))
         elif name in names[:index]:
             report.error((*loc, index), f'"{name}" is named twice; keep one')
@@ -115,6 +122,8 @@ def _check_sources(report: Report, draft: Draft, sources: Sequence[Part]) -> Non
     config, loc = draft.config, draft.loc
     names = [part.name for part in sources]
     wanted = config.scope.source
+    if report.is_unread("sources", sources):
+        return
     if wanted and wanted[0] not in names:
         report.error((*loc, "scope", "source"), unknown_name("source", wanted[0], filter(None, names)))
         return

@@ -14,7 +14,7 @@ from alarms.money import parse_amount
 from alarms.settings import Duration, StrictModel
 from monitor.config.budgets import Currency
 from monitor.config.hardware import gpu_count, gpu_name
-from monitor.config.report import choices
+from monitor.config.report import one_of
 from monitor.config.thresholds import parse_money
 from monitor.period import midnight
 from monitor.training.book import CURRENT
@@ -135,7 +135,7 @@ def _quotes(value: Any) -> str | date:
 def _one_of(kind: type[Pricing | Precision | Extent]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value not in list(kind):
-            raise ValueError(f"expected {choices(kind)}")
+            raise ValueError(one_of(kind, value))
         return kind(value)
 
     return check

@@ -90,6 +90,8 @@ def _budget(report: Report, table: PlanTable, loc: Loc, budgets: Sequence[Draft]
         return None
     known = {draft.config.name: draft for draft in budgets if draft.config.name}
     found = known.get(table.budget)
+    if found is None and report.is_unread("budgets", budgets):
+        return None
     if found is None:
         report.error((*loc, "budget"), unknown_name("budget", table.budget, known))
     elif found.config.each is not None:

@@ -18,7 +18,7 @@ from monitor.config.hardware import day, gpu_count, gpu_name
 from monitor.config.parts import tables
 from monitor.config.report import Report, unknown_key
 from monitor.config.thresholds import parse_money
-from monitor.config_file import CONFIG_ADVICE, check_safety, parse, read
+from monitor.config_file import CONFIG_ADVICE, PRICES_TABLES, check_safety, parse, read
 from monitor.config_file import PRICES_FILE as FILE
 from monitor.config_lines import Loc
 from monitor.errors import ConfigError, Problem
@@ -27,7 +27,6 @@ from monitor.training.book import PriceBook, oddities, shipped
 from monitor.training.catalog import discounts_in, instant, quotes_in
 from monitor.training.model import Pricing
 
-_TABLES = ("quote", "discount")
 _SPOT_ALONE = "on_demand is empty while spot is present; write both, for one shows whether the other can be right"
 
 
@@ -120,8 +119,8 @@ def read_prices(config: Path) -> tuple[PriceBook, Sequence[Problem]]:
     document = parse(file)
     report = Report(file)
     for name in document:
-        if name not in _TABLES:
-            report.error((name,), unknown_key(name, _TABLES))
+        if name not in PRICES_TABLES:
+            report.error((name,), unknown_key(name, PRICES_TABLES))
     check_book(report, document)
     if report.problems:
         raise ConfigError(report.problems)

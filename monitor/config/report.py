@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from alarms.money import is_currency
 from monitor.config.model import INLINE_SECRET
 from monitor.config_file import ConfigFile, path_text
 from monitor.config_lines import Loc, scan
@@ -32,6 +33,9 @@ _EXPECTED = {
 }
 
 
+_ABOUT_KEY = re.compile(r"(?P<key>[a-z_]+)(?:: | (?=is ))")
+# The pattern of `currency` in the settings of the sources.
+_CURRENCY = "^[A-Z]{3}$"
 _OWN_WORDS = re.compile(r"^(Input should be|(List|String|Tuple) should (have|match))")
 
 
@@ -57,6 +61,10 @@ class Report:
     def has_error(self, loc: Loc) -> bool:
         """Whether an error was reported here or inside."""
         return loc in self._wrong
+
+    def is_unread(self, table: str, parts: Sequence[object]) -> bool:
+        """Whether nothing is known of an array of tables because it is no array: then no name in it is known."""
+        return not parts and self.has_error((table,))
 
     def inline_secret(self, loc: Loc) -> None:
         """A secret stands in the file itself: a warning, and an error where every user can read it."""
@@ -106,6 +114,9 @@ class Report:
         message = _message(item, value)
         if item["type"] == "extra_forbidden":
             message = unknown_key(str(item["loc"][-1]), _keys_at(model, item["loc"][:-1]))
+        about = _ABOUT_KEY.match(message) if item["type"] == "value_error" and not inner else None
+        if about and about["key"] in raw:  # said of the table as a whole, for it took several keys to see it
+            inner, message = (about["key"],), message[about.end() :]
         self.error((*loc, *inner), message)
 
     def _problem(self, loc: Loc, message: str) -> Problem:
@@ -118,6 +129,20 @@ def choices(values: Iterable[str]) -> str:
     return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
+def one_of(values: Iterable[str], given: Any) -> str:
+    """What to say where one of few words was expected: them, and which of them is nearest."""
+    words = list(values)
+    near = get_close_matches(given[:64], words, n=1) if isinstance(given, str) else []
+    return f"expected {choices(words)}" + (f'; did you mean "{near[0]}"?' if near else "")
+
+
+def currency_expected(given: Any) -> str:
+    """What to say where a currency was expected."""
+    if isinstance(given, str) and is_currency(given.strip().upper()):
+        return f'expected three capital letters; did you mean "{given.strip().upper()}"?'
+    return 'expected a currency of three capital letters, such as "USD"'
+
+
 def _message(item: ErrorDetails, value: Any) -> str:
     kind, key = item["type"], str(item["loc"][-1]) if item["loc"] else ""
     if kind == "missing":
@@ -125,9 +150,9 @@ def _message(item: ErrorDetails, value: Any) -> str:
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind in ("literal_error", "enum"):
-        values = re.findall("'([^']*)'", item["ctx"]["expected"])
-        near = get_close_matches(value[:64], values, n=1) if isinstance(value, str) else []
-        return f"expected {choices(values)}" + (f'; did you mean "{near[0]}"?' if near else "")
+        return one_of(re.findall("'([^']*)'", item["ctx"]["expected"]), value)
+    if kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == _CURRENCY:
+        return currency_expected(value)
     if kind in _EXPECTED:
         return _EXPECTED[kind].format(key=key)
     # The library's own words, which never hold the value: "Input should be greater than 0".

@@ -15,7 +15,7 @@ from alarms.money import parse_amount, plain
 from alarms.settings import StrictModel, parse_duration
 from monitor.config import not_yet
 from monitor.config.parts import Names
-from monitor.config.report import Report, choices
+from monitor.config.report import Report, one_of
 from monitor.config_lines import Loc
 
 _PERCENT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)%", re.ASCII)
@@ -52,7 +52,7 @@ def parse_money(value: Any) -> Decimal:
 
 def _severity(value: Any) -> Severity:
     if value not in list(Severity):
-        raise ValueError(f"expected {choices(Severity)}")
+        raise ValueError(one_of(Severity, value))
     return Severity(value)
 
 

@@ -51,7 +51,7 @@ def written(directory: Path, data: str | bytes, mode: int = 0o600) -> Path:
         ('[monitor]\npoll = "5m\n', 2, "", "not valid TOML: illegal character '\\n'"),
         ("[monitor]\n\npoll =\n", 3, "", "not valid TOML: invalid value" + QUOTES),
         ("[monitor\n", 1, "", "not valid TOML: expected ']' at the end of a table declaration"),
-        ("a = [1,\n2", 2, "", "not valid TOML: unclosed array"),
+        ("a = [1,\n2", 1, "", "the list that begins here is not closed; add the ] where it ends"),
         ('[monitor]\npoll = "5m"\npoll = "6m"\n', 3, "monitor.poll", f"is already set on line 2{KEEP}"),
         (
             "[[budgets]]\n[[budgets]]\nname = [\n1]\n'name' = [\n2]\n",

@@ -99,7 +99,7 @@ CASES = [
     ("3000", "0", "local[0].power_watts", "expected watts, such as 3000"),
     ("3000", "true", "local[0].power_watts", "expected watts, such as 3000"),
     ('"0.15"', '"-0.15"', "local[0].electricity_per_kwh", "expected an amount above zero"),
-    ('"USD"', '"usd"', "local[0].currency", 'expected a currency of three capital letters, such as "USD"'),
+    ('"USD"', '"usd"', "local[0].currency", 'expected three capital letters; did you mean "USD"?'),
     (
         "gpus = 4",
         'gpus = 4\nlifetime = "3 years"',

@@ -67,6 +67,12 @@ def marked(text: str) -> int:
 
 BUDGET = 'currency = "USD"\nperiod = "month"'
 
+CURRENCY = 'expected a currency of three capital letters, such as "USD"'
+TOPIC = """[[receivers]]
+name = "topic"
+type = "sns"
+topic_arn = "arn:aws:sns:us-east-1:123456789012:MyTopic"
+"""
 NOT_PLAIN = (
     "is not a plain decimal amount such as 12.50; write it out, with at most 15 digits before the point and 18 after it"
 )
@@ -186,7 +192,36 @@ CASES = [
         BUDGET,
         'currency = "usd" # HERE',
         "budgets[0].currency",
-        'expected a currency of three capital letters, such as "USD"',
+        'expected three capital letters; did you mean "USD"?',
+    ),
+    (BUDGET, 'currency = "Euro" # HERE', "budgets[0].currency", CURRENCY),
+    ('currency = "USD"\nby', 'currency = "€" # HERE\nby', "sources[0].currency", CURRENCY),
+    (
+        'currency = "USD"\nby',
+        'currency = "usd" # HERE\nby',
+        "sources[0].currency",
+        'expected three capital letters; did you mean "USD"?',
+    ),
+    (
+        'period = "month"',
+        'period = "monthly" # HERE',
+        "budgets[0].period",
+        'expected "day", "week", "month", "quarter", "year" or "run"; did you mean "month"?',
+    ),
+    (
+        'severity = "warning"',
+        'severity = "warn"',
+        "budgets[0].thresholds[0].severity",
+        'expected "warning" or "critical"; did you mean "warning"?',
+    ),
+    *(
+        (
+            "[monitor]",
+            f"[[{one}]] # HERE\n[monitor]",
+            one,
+            f"unknown key; [[{one}]] belongs into prices.toml beside the config",
+        )
+        for one in ("quote", "discount")
     ),
     (
         'period = "month"',
@@ -748,3 +783,87 @@ def test_keys_about_twins(tmp_path, key, words):
     ((line, path, message),) = problems(tmp_path, text)
     assert (line, path) == (marked(text), f"monitor.{key.split()[0]}")
     assert words in message
+
+
+PLANNED = """[[plans]]
+name = "p"
+budget = "training"
+start = 2026-12-01
+phases = [{ name = "a", gpu = "H800", gpu_hours = 10, price_per_gpu_hour = "2", currency = "USD" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "more"), [("sources", 'scope = { source = "aws" }'), ("receivers", ""), ("budgets", PLANNED)]
+)
+def test_one_pair_of_brackets_too_few_is_one_problem(tmp_path, table, more):
+    """No name in a table that could not be read is called unknown because of that."""
+    text = (GOOD + more).replace(TOPIC, "").replace('["oncall", "topic"]', '["oncall"]')
+    text = text.replace(f"[[{table}]]", f"[{table}] # HERE")
+    assert problems(tmp_path, text) == [
+        (marked(text), table, f"expected an array of tables; write [[{table}]] in double brackets above each")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('by = ["service"]', 'by = ["service" # HERE'),
+        ('by = ["service"]', "by = [ # HERE\n  # nothing yet"),
+        ('  { on = "actual", at = "100%", severity = "critical" },\n]\n', ""),
+        ('receivers = ["oncall", "topic"]', 'receivers = ["on[call", # HERE\n  "topic",'),
+    ],
+)
+def test_a_list_that_is_not_closed_is_told_where_it_begins(tmp_path, old, new):
+    assert old in GOOD
+    text = GOOD.replace(old, new)
+    if "HERE" not in text:
+        text = text.replace("thresholds = [", "thresholds = [ # HERE")
+    assert problems(tmp_path, text) == [
+        (marked(text), "", "the list that begins here is not closed; add the ] where it ends")
+    ]
+
+
+@pytest.mark.parametrize("wrong", ['by = ["service", account] # HERE', "by = [5m] # HERE", "by = service # HERE"])
+def test_a_list_that_is_closed_is_not_said_to_be_open(tmp_path, wrong):
+    text = GOOD.replace('by = ["service"]', wrong)
+    ((line, _, message),) = problems(tmp_path, text)
+    assert (line, message.startswith("not valid TOML: ")) == (marked(text), True)
+
+
+NO_KEY = (
+    "is not an integration key: expected the 32 letters and digits of an integration of the type Events API v2 "
+    "(a key of the REST API will not do)"
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("SLACK_WEBHOOK", '; did you mean "env:SLACK_WEBHOOK"?'),
+        ("$SLACK_WEBHOOK", '; did you mean "env:SLACK_WEBHOOK"?'),
+        ("${SLACK}", '; did you mean "env:SLACK"?'),
+        ("T0CANARY/B0CANARY/canary", ""),
+        ("CANARY", ""),
+        ("CANARY_0123", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("type_", "key", "said"),
+    [
+        ("slack", "webhook_url", "not a URL with a host, such as https://example.com/path"),
+        ("webhook", "url", "not a URL with a host, such as https://example.com/path"),
+        ("pagerduty", "routing_key", NO_KEY),
+    ],
+)
+def test_a_secret_that_can_be_none_is_told_at_its_key(tmp_path, type_, key, said, value, hint):
+    text = GOOD.replace('type = "slack"\nwebhook_url = "env:SLACK"', f'type = "{type_}"\n{key} = "{value}" # HERE')
+    found = problems(tmp_path, text)
+    assert found == [(marked(text), f"receivers[0].{key}", f"{said}{hint}")]
+    assert "canary" not in str(found).lower()
+
+
+def test_two_of_one_name_are_named_once(tmp_path):
+    text = GOOD.replace('name = "topic"', 'name = "oncall"').replace('["oncall", "topic"]', '["x"]')
+    messages = [message for _, _, message in problems(tmp_path, text)]
+    assert 'no receiver is named "x"; the receivers here are oncall' in messages
