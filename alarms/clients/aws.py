@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from alarms.errors import (
     UnreachableError,
 )
 from alarms.settings import StrictModel
+from alarms.words import clean
 
 if TYPE_CHECKING:
     import botocore.session
@@ -223,11 +224,15 @@ def _not_answered(error: Exception) -> OutsideError:
             "AWS_SECRET_ACCESS_KEY, a profile, or a role"
         )
     if kinds & _MISCONFIGURED:
-        return PermanentError(
-            f"the AWS settings cannot work ({name}): check region, profile, endpoint_url and role_arn"
-        )
+        said = f"the AWS settings cannot work ({name}): check region, profile, endpoint_url and role_arn"
+        if name == "ProfileNotFound":
+            named = clean(str(getattr(error, "kwargs", {}).get("profile", "")), 64)
+            said = f'there is no AWS profile "{named}": check AWS_PROFILE or `profile`'
+        return PermanentError(said)
     if kinds & _NOT_SENT:
-        return UnreachableError(f"AWS could not be reached ({name}): check the network, the proxy and the endpoint")
+        return UnreachableError(
+            f"AWS could not be reached{_host_of(error)} ({name}): check the network, the proxy and the endpoint"
+        )
     if "SSLError" in kinds:
         if is_untrusted(str(error)):
             return AccessError(
@@ -236,6 +241,16 @@ def _not_answered(error: Exception) -> OutsideError:
             )
         return TemporaryError("the TLS handshake with AWS broke off")
     return TemporaryError(f"AWS gave no usable answer ({name})", uncertain=True)
+
+
+def _host_of(error: Exception) -> str:
+    """` at HOST` or ` by the proxy HOST`: the host alone, since the rest of a URL may hold what nobody should read."""
+    known = getattr(error, "kwargs", {})
+    for key, words in (("endpoint_url", "at"), ("proxy_url", "by the proxy")):
+        with suppress(ValueError):
+            if host := urlsplit(str(known.get(key, ""))).hostname:
+                return f" {words} {host}"
+    return ""
 
 
 def _session(settings: AwsSettings, region: str, config: Config) -> botocore.session.Session:

@@ -17,7 +17,7 @@ def call(client: Any, operation: str, *, fine: tuple[str, ...] = (), **arguments
         with translated():
             return getattr(client, operation)(**arguments)
     except OutsideError as error:
-        if _code(error) in fine:
+        if code_of(error) in fine:
             return None
         raise
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -42,7 +42,8 @@ def pages(client: Any, operation: str, result: str, **arguments: Any) -> Iterato
     raise PermanentError(f"AWS answered {operation} with pages without end")
 
 
-def _code(error: OutsideError) -> str:
+def code_of(error: OutsideError) -> str:
+    """The code of the refusal of AWS that an error stands for; "" for any other."""
     answer = getattr(error.__cause__, "response", None) or {}
     return str(answer.get("Error", {}).get("Code", ""))
 

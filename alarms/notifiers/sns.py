@@ -15,9 +15,10 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, model_validator
 
 from alarms.clients.aws import AwsSettings, make_client, translated
+from alarms.clients.aws_calls import code_of
 from alarms.clients.deadline import within
 from alarms.clients.http import Target, parse_target, require_public
-from alarms.errors import MissingExtraError
+from alarms.errors import MissingExtraError, PermanentError
 from alarms.model import Kind, Notification, Receipt
 from alarms.ports import Notifier
 from alarms.render import Rendered, render
@@ -32,6 +33,7 @@ _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _FIFO_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 # Names of budgets in the attributes of a digest: with the longest names there is still room for a message.
 _MOST_BUDGETS = 200
+_NO_TOPIC = ("NotFound", "NotFoundException")
 _CUT = "\n(cut)\n"
 
 
@@ -89,8 +91,14 @@ class SnsNotifier:
             if endpoint is not None:
                 require_public(endpoint, deadline_s=self.deadline_s)
             client = self.client()
-            with translated():
-                return client.publish(**message)
+            try:
+                with translated():
+                    return client.publish(**message)
+            except PermanentError as error:
+                if code_of(error) not in _NO_TOPIC:
+                    raise
+                where = f"{self.settings.topic_arn} in {client.meta.region_name}"
+                raise PermanentError(f"there is no topic {where}: check topic_arn and region") from error
 
         answer = within(self.deadline_s, publish, what=f"SNS for receiver {self.settings.name}", uncertain=True)
         identity = str(answer.get("MessageId", ""))

@@ -198,7 +198,17 @@ def test_nobody_listens() -> None:
     error = failure(list_metrics("http://127.0.0.1:9"))
     assert isinstance(error, TemporaryError)
     assert not error.uncertain
-    assert "could not be reached" in str(error)
+    assert "could not be reached at 127.0.0.1 (EndpointConnectionError)" in str(error)
+
+
+def test_of_whoever_is_not_reached_the_host_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = failure(list_metrics("http://localhost:9/canary-path?key=canary"))
+    assert "could not be reached at localhost (" in str(error)
+    assert "canary" not in str(error)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:9")
+    error = failure(list_metrics("http://198.51.100.1"))
+    assert "could not be reached by the proxy 127.0.0.1 (ProxyConnectionError)" in str(error)
+    assert "canary" not in str(error)
 
 
 def test_no_credentials(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +219,14 @@ def test_no_credentials(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "AWS_ACCESS_KEY_ID" in str(error)
 
 
-def test_unknown_profile_is_a_setting_that_cannot_work(stub: Stub) -> None:
-    with pytest.raises(PermanentError, match="check region, profile"):
+def test_a_profile_that_there_is_not_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = 'there is no AWS profile "nobody": check AWS_PROFILE or `profile`'
+    with pytest.raises(PermanentError) as by_key:
         list_metrics(stub.url, profile="nobody")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(PermanentError) as by_variable:
+        list_metrics(stub.url)
+    assert [str(by_key.value), str(by_variable.value)] == [said, said]
 
 
 def test_endpoint_that_is_no_url() -> None:

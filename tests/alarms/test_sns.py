@@ -61,6 +61,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
         yield account
 
 
+def test_a_topic_that_is_gone_is_named(account: AwsAccount) -> None:
+    gone = f"arn:aws:sns:{REGION}:{ACCOUNT}:gone"
+    with pytest.raises(PermanentError) as caught:
+        create(settings(gone, allow_private=True), now=lambda: NOW).send(MESSAGE)
+    assert str(caught.value) == f"there is no topic {gone} in {REGION}: check topic_arn and region"
+    assert caught.value.whole_receiver
+
+
 @pytest.mark.parametrize(
     "arn",
     [
