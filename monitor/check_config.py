@@ -17,7 +17,8 @@ from alarms.money import plain
 from alarms.secrets import secrets_of
 from alarms.settings import ReceiverSettings, hours_text, short_duration
 from alarms.words import day_text
-from monitor import extras, heartbeat, registry
+from monitor import heartbeat, registry
+from monitor.advice import advice
 from monitor.billing_months import InvoiceCalendar
 from monitor.clock import SystemClock, to_text
 from monitor.config import Config, load
@@ -53,7 +54,7 @@ def run(path: Path, *, live: bool, as_json: bool, out: TextIO, width: int = sys.
     """
     try:
         config = load(path)
-        config = replace(config, warnings=(*config.warnings, *extras.missing(config), *read_prices(path)[1]))
+        config = replace(config, warnings=(*config.warnings, *advice(config), *read_prices(path)[1]))
     except ConfigError as error:
         out.write(_failure_json(path, error.problems) if as_json else _failure_text(error.problems))
         return error.exit_code

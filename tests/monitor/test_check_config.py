@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor import check_config, extras, registry
+from monitor import advice, check_config, registry
 from monitor.errors import AccessError
 
 ROOT = Path(__file__).parents[2]
@@ -223,4 +223,36 @@ def test_a_receiver_that_lacks_its_extra_is_a_warning_too(tmp_path, monkeypatch)
 
 
 def test_every_source_says_which_extra_it_needs():
-    assert {name.partition("_")[0] for name in registry.names()} == set(extras.PACKAGES)
+    assert {name.partition("_")[0] for name in registry.names()} == set(advice.PACKAGES)
+
+
+SHORT = (
+    "2: monitor.poll: all budgets are judged anew every 1s, and no source is read more often for it; "
+    'write "10s" or more'
+)
+
+
+@pytest.mark.parametrize(
+    ("poll", "every", "warned"),
+    [
+        (
+            "5m",
+            "1m",
+            ["6: sources[0].every: is shorter than a turn: it is read every 5m, as often as [monitor].poll says"],
+        ),
+        ("5m", "5m", []),
+        (
+            "1s",
+            "1h",
+            [SHORT],
+        ),
+        ("10s", "1h", []),
+        ("6h", None, []),
+    ],
+)
+def test_a_pace_that_is_hardly_meant_is_a_warning(tmp_path, poll, every, warned):
+    text = f'[monitor]\npoll = "{poll}"\n[[sources]]\nname = "aws"\ntype = "aws_cloudwatch"\n'
+    path = written(tmp_path, text + (f'every = "{every}"\n' if every else ""))
+    code, text = checked(path)
+    paces = [line for line in text.splitlines() if ".poll" in line or ".every" in line]
+    assert (code, paces) == (0, [f"{path}:{one} (warning)" for one in warned])
