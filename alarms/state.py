@@ -145,7 +145,8 @@ def _decide(
     alarm: Alarm, evaluation: Evaluation, reading: Reading, situation: Situation
 ) -> tuple[Alarm, Reason | None]:
     """The next state and, if it is another one, why."""
-    alarm = replace(alarm, data=evaluation.data, period_end=reading.period.end)
+    if (alarm.data, alarm.period_end) != (evaluation.data, reading.period.end):
+        alarm = replace(alarm, data=evaluation.data, period_end=reading.period.end)
     if alarm.status is AlarmStatus.FIRING:
         return _decide_firing(alarm, evaluation, reading, situation)
     if not evaluation.over:

@@ -153,6 +153,7 @@ def _dollars(usd: dict[str, str], every_h: dict[str, float], accounts: int) -> s
 
 def _turns(directory: Path) -> None:
     """Be the monitor: for each instant on standard input, one turn as of then."""
+    from monitor import garbage
     from monitor.app import App
     from monitor.clock import FixedClock
     from monitor.config import load
@@ -162,6 +163,7 @@ def _turns(directory: Path) -> None:
     config = load(directory / "config.toml")
     every_h = {one.name: type(one).model_fields["every"].default.total_seconds() / 3600 for one in config.sources}
     before: dict[str, Decimal] = {}
+    garbage.look_less_often()  # as every command does that reads bills
     with open_store(directory / "state") as store:
         app = App(config, store, FixedClock(START))
         for line in sys.stdin:

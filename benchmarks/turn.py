@@ -111,6 +111,7 @@ def _compare(monitor: Worker, reference: Worker, days: int, rounds: int) -> Repo
 
 def _turns(directory: Path) -> None:
     """Be the monitor: for each instant on standard input, one turn as of then."""
+    from monitor import garbage
     from monitor.app import App
     from monitor.clock import FixedClock
     from monitor.config import load
@@ -122,6 +123,7 @@ def _turns(directory: Path) -> None:
     path.chmod(0o600)
     config = load(path)
     calls = 0
+    garbage.look_less_often()  # as every command does that reads bills
     with open_store(directory / "state") as store:
         app = App(config, store, FixedClock(_START))
         for line in sys.stdin:

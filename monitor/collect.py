@@ -35,7 +35,6 @@ class Fetched:
     `running`: it is the window that reaches up to now, not a past month filled in. `last`: nothing more this turn.
     `taken`: set when it has been dealt with; the source is not asked for more before. `refused`: set before that when
     it was not good enough for the ledger; then the source is asked for nothing more this turn. `flight`: of which call.
-    `followed`: another answer is there already, and comes next.
     `remembered`: what is kept of it although it failed: `meters` and `use` alone.
     """
 
@@ -49,7 +48,6 @@ class Fetched:
     taken: threading.Event = field(default_factory=threading.Event)
     refused: threading.Event = field(default_factory=threading.Event)
     flight: int = 0
-    followed: bool = False
 
     @property
     def halfway(self) -> bool:
@@ -79,11 +77,18 @@ class Collector:
         self._results: queue.SimpleQueue[Fetched | None] = queue.SimpleQueue()
         self._arrived: deque[Fetched] = deque()
         self._handed_out: Fetched | None = None
+        self._in_a_row = 0
 
     @property
     def awaited(self) -> set[str]:
         """Sources that are being asked and not given up on."""
         return {name for name, flight in self._flights.items() if not flight.given_up}
+
+    def more_is_there(self) -> bool:
+        """Whether another answer has come while this one is dealt with; not more than a few times in a row."""
+        self._take_what_is_there()
+        self._in_a_row = self._in_a_row + 1 if len(self._arrived) > 1 and self._in_a_row < _AT_ONCE - 1 else 0
+        return self._in_a_row > 0
 
     def stop(self) -> None:
         """End a running `collect` now, from another thread; what has not arrived is read again next time."""
@@ -140,13 +145,15 @@ class Collector:
             self._take(first)
             yield from self._hand_out()
 
-    def _take(self, first: Fetched | None) -> None:
-        """It and a few more that are there already, without those that were given up on."""
-        found = [first]
+    def _take_what_is_there(self) -> None:
         with contextlib.suppress(queue.Empty):
-            while len(found) < _AT_ONCE:
-                found.append(self._results.get_nowait())
-        self._arrived += [fetched for fetched in found if fetched is not None and self._is_awaited(fetched)]
+            while True:
+                self._take(self._results.get_nowait())
+
+    def _take(self, fetched: Fetched | None) -> None:
+        """It has arrived, unless it was given up on."""
+        if fetched is not None and self._is_awaited(fetched):
+            self._arrived.append(fetched)
 
     def _hand_out(self) -> Iterator[Fetched]:
         """What has arrived. What a failed turn had not dealt with comes again; not a third time: it may be why."""
@@ -155,9 +162,8 @@ class Collector:
             if fetched is self._handed_out:
                 self._arrived.popleft()
             self._handed_out = fetched
-            others = [one for one in self._arrived if one is not fetched]
-            yield replace(fetched, followed=bool(others))
-            self._arrived = deque(others)
+            yield fetched
+            self._arrived = deque(one for one in self._arrived if one is not fetched)
             self._handed_out = None
             self._settle(fetched)
 

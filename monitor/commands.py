@@ -52,9 +52,11 @@ def run(options: argparse.Namespace) -> int:
 
     with open_mended(_state_dir(options), SystemClock().now()) as store:
         # After the lock is held: a second daemon must learn at once that it is one too many.
+        from monitor import garbage
         from monitor.app import App
         from monitor.daemon import Daemon
 
+        garbage.look_less_often()
         clock = _trusted_clock(store)
         return Daemon(App(config, store, clock), load_again, clock).run()
 
@@ -71,9 +73,10 @@ def once(options: argparse.Namespace) -> int:
     if options.as_of and options.as_of > present and config.receivers:
         remark(_FORESTALLED.format(to_text(options.as_of)))
     with open_mended(_state_dir(options), options.as_of or present) as store:
-        from monitor import one_turn
+        from monitor import garbage, one_turn
         from monitor.app import App
 
+        garbage.look_less_often()
         if options.as_of:
             _refuse_the_past(store, options.as_of)
         clock = FixedClock(options.as_of) if options.as_of else _trusted_clock(store)

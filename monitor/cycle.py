@@ -161,25 +161,26 @@ class Cycle:
         `awaited`: the sources that are still to answer. `whole`: no running window is there in part only, from which
         nothing may be concluded yet.
         """
-        judge = whole and not fetched.followed and (fetched.running or self._unjudged)
+        is_news = fetched.running or self._unjudged
 
-        def book(tx: sqlite3.Connection) -> tuple[SourceClock, SourceClock]:
+        def book(tx: sqlite3.Connection) -> tuple[SourceClock, SourceClock, bool]:
             clocks = self._book(tx, fetched, now)
+            judged = not awaited or (whole and is_news and not self._collector.more_is_there())
             if not awaited:
                 self._finish(tx, report, now, faults)
-            elif judge:
+            elif judged:
                 self._evaluate(tx, report, now, faults, awaited)
-            return clocks
+            return *clocks, judged
 
         try:
-            before, after = self._commit(report, book)
+            before, after, judged = self._commit(report, book)
         except BadDataError as error:
             # The batch contradicts itself: nothing of it was kept. It is a failure like one of the network, and what
             # would come after it is not asked for: the past is filled in without holes.
             fetched.refused.set()
             failed = replace(fetched, batch=None, error=error, remembered=self._remembered(fetched))
             return self._take_in(failed, report, now, faults, awaited=awaited, whole=whole)
-        self._unjudged = bool(awaited) and not judge and (fetched.running or self._unjudged)
+        self._unjudged = is_news and not judged
         _log_change(before, after)
         report.of(fetched.source).add(fetched.batch, fetched.error)
         self._changed()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from alarms.evaluate import measured
@@ -240,15 +241,20 @@ def _measured_rate(key: AlarmKey, reading: Reading, thresholds: Sequence[Thresho
 
 
 def _period(period: Period) -> dict[str, str | None]:
-    return {"start": to_text(period.start), "end": None if period.is_open else to_text(period.end)}
+    return {"start": _instant(period.start), "end": None if period.is_open else _instant(period.end)}
 
 
 def _seconds(duration: timedelta) -> int:
     return int(duration.total_seconds())
 
 
+@lru_cache(maxsize=4096)  # a thousand budgets have the same few instants
+def _instant(instant: datetime) -> str:
+    return to_text(instant)
+
+
 def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else to_text(instant)
+    return None if instant is None else _instant(instant)
 
 
 def _money(amount: Decimal | None) -> str | None:

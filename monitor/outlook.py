@@ -61,11 +61,11 @@ class Outlook:
             return reading
         feeding = [sources[name] for name in found.counted]
         days = self._complete_days(connection, watched, found, feeding, reading.as_of)
-        reading = replace(reading, days=len(days))
-        if reading.spend is None or reading.as_of is None:
-            return reading
+        if reading.spend is None:
+            return replace(reading, days=len(days))
         return replace(
             reading,
+            days=len(days),
             forecast=self._forecast(connection, watched, days, reading, reading.spend, found),
             burn_rates=self._burn_rates(connection, watched, reading, reading.as_of, found, feeding),
         )

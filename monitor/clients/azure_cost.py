@@ -89,7 +89,7 @@ class CostQueries:
                 row = read_row(raw, places, query)
                 if row is None:
                     rejected += 1
-                    currency = raw[places["currency"]]
+                    currency = raw[places.currency]
                     if currency == self._currency or not isinstance(currency, str):
                         spoilt.add(spoilt_day(raw, places, query))
                     continue
@@ -98,7 +98,7 @@ class CostQueries:
                 if found.setdefault(key, cost) != cost:
                     raise BadDataError("Azure answered with two different costs of the same day and group")
         rows = tuple(
-            Row(day, tuple(value or "" for value in values), cost)
+            Row(day, tuple([value or "" for value in values]), cost)
             for (currency, day, values), cost in found.items()
             if currency == self._currency
         )

@@ -5,10 +5,10 @@ Amounts are read from the text of an answer, exactly: the SDK would make floats 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from alarms.clients import strict_json
@@ -17,6 +17,7 @@ from alarms.money import to_places
 from monitor.errors import BadDataError
 
 _LIMIT = Decimal(10) ** 15
+_TEXTS = frozenset((str, type(None)))
 _COSTS = ("cost", "pretaxcost")
 _DAMAGED = "what answered the query was not Cost Management, or its answer is damaged"
 
@@ -78,6 +79,17 @@ class Page:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where what stands in the rows of a page; `day` None: they are sums of all days."""
+
+    width: int
+    currency: int
+    cost: int
+    groups: tuple[int, ...]
+    day: int | None
+
+
 def definition(query: Query) -> dict[str, Any]:
     """The body of a request. Days are named, not "month to date": that would be the month by Azure's clock."""
     dataset: dict[str, Any] = {
@@ -118,45 +130,41 @@ def read_page(body: bytes | None) -> Page:
     return Page(columns, rows, token)
 
 
-def places_of(columns: tuple[str, ...], query: Query) -> Mapping[str, int]:
+def places_of(columns: tuple[str, ...], query: Query) -> Places:
     """Where what stands; the order is the server's."""
-    if not columns:
-        return {}
-    named = {"currency": "currency"} | ({"day": "usagedate"} if query.daily else {})
-    named["cost"] = next((name for name in _COSTS if name in columns), _COSTS[0])
-    named |= {f"group {place}": _column_of(column) for place, column in enumerate(query.grouping)}
-    lacking = [name for name in named.values() if columns.count(name) != 1]
+    cost = next((name for name in _COSTS if name in columns), _COSTS[0])
+    named = ["currency", cost, *(_column_of(column) for column in query.grouping)]
+    named += ["usagedate"] if query.daily else []
+    lacking = [name for name in named if columns and columns.count(name) != 1]
     if lacking:
         raise BadDataError(f"Azure answered a query without the column {lacking[0]}, or with two of them")
-    return {what: columns.index(name) for what, name in named.items()} | {"width": len(columns)}
+    # A page without columns has no rows either: none is as wide as this.
+    currency, cost_at, *more = (columns.index(name) for name in named) if columns else [-1] * len(named)
+    groups = tuple(more[: len(query.grouping)])
+    return Places(len(columns) or -1, currency, cost_at, groups, more[-1] if query.daily else None)
 
 
 def _column_of(column: Column) -> str:
     return "tagvalue" if column.is_tag else column.name.lower()
 
 
-def read_row(raw: Any, places: Mapping[str, int], query: Query) -> tuple[Key, Decimal] | None:
+def read_row(raw: Any, places: Places, query: Query) -> tuple[Key, Decimal] | None:
     """(currency, day, values), cost of a row; None if it is unusable. Raises BadDataError for another shape."""
-    if not isinstance(raw, list) or len(raw) != places.get("width"):
+    if not isinstance(raw, list) or len(raw) != places.width:
         raise BadDataError("Azure answered a query with rows that do not fit their columns")
-    cost, currency = _amount(raw[places["cost"]]), raw[places["currency"]]
-    day = _day(raw[places["day"]]) if query.daily else query.first
-    values = tuple(raw[places[f"group {place}"]] for place in range(len(query.grouping)))
-    if (
-        cost is None
-        or day is None
-        or not isinstance(currency, str)
-        or not all(isinstance(value, str | None) for value in values)
-    ):
+    cost, currency = _amount(raw[places.cost]), raw[places.currency]
+    day = query.first if places.day is None else _day(raw[places.day])
+    values = tuple([raw[place] for place in places.groups])
+    if cost is None or day is None or not isinstance(currency, str) or not _TEXTS.issuperset(map(type, values)):
         return None
     if not query.first <= day <= query.last:
         raise BadDataError(f"Azure answered for {day}, a day that it was not asked for")
     return (currency, day, values), cost
 
 
-def spoilt_day(raw: list[Any], places: Mapping[str, int], query: Query) -> date | None:
+def spoilt_day(raw: list[Any], places: Places, query: Query) -> date | None:
     """The day of an unusable row, None if that cannot be told."""
-    day = _day(raw[places["day"]]) if query.daily else query.first
+    day = query.first if places.day is None else _day(raw[places.day])
     return day if day is not None and query.first <= day <= query.last else None
 
 
@@ -170,8 +178,11 @@ def _amount(value: Any) -> Decimal | None:
 
 def _day(value: Any) -> date | None:
     """20261101, a number."""
-    if type(value) is not int:
-        return None
+    return _date(value) if type(value) is int else None
+
+
+@lru_cache(maxsize=1024)  # thousands of rows are of the same few days
+def _date(value: int) -> date | None:
     try:
         return date(value // 10000, value // 100 % 100, value % 100)
     except (OverflowError, ValueError):

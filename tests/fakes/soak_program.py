@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from monitor import garbage
 from monitor.app import App
 from monitor.clock import FixedClock, from_text
 from monitor.config import load
@@ -25,6 +26,7 @@ _DELIVERED_WITHIN_S = 120.0
 
 
 def main(config_path: Path, state: Path, start: datetime, days: int, turn: timedelta) -> None:
+    garbage.look_less_often()
     clock = FixedClock(start)
     with open_mended(state, start) as store:
         app = App(load(config_path), store, clock)

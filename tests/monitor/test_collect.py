@@ -128,12 +128,12 @@ def test_what_is_not_there_in_time_comes_with_the_next_call_and_is_not_asked_for
 
 def test_what_is_there_already_is_said_to_follow_but_no_more_than_a_few_at_once() -> None:
     sources = [Source(f"s{number}", lambda: BATCH) for number in range(20)]
-    followed = []
-    for fetched in Collector().collect(dict.fromkeys(sources, (WINDOW,))):
+    followed, collector = [], Collector()
+    for _ in collector.collect(dict.fromkeys(sources, (WINDOW,))):
         for thread in threading.enumerate():
             if thread.name.startswith("source s"):
                 thread.join(30)
-        followed.append(fetched.followed)
+        followed.append(collector.more_is_there())
     assert len(followed) == 20
     assert not followed[-1]
     longest = max(map(len, "".join("f" if one else "." for one in followed).split(".")))
