@@ -42,6 +42,7 @@ class MeteredSource:
     """Six-hourly charges that continue from the last reading, as CloudWatch's do; and months that were never read."""
 
     name: str = "aws"
+    type: str = "fake"
     until: datetime = BEGIN
     corrected: Decimal = Decimal(0)
 
