@@ -60,6 +60,14 @@ def split(series: Series, root: str, totals: Totals, views: Sequence[View]) -> C
     return dict(cells)
 
 
+def by_series(cells: Cells) -> dict[Series, dict[date, Decimal]]:
+    """The cost of each day, for each series."""
+    found: dict[Series, dict[date, Decimal]] = {}
+    for (series, day), cost in cells.items():
+        found.setdefault(series, {})[day] = cost
+    return found
+
+
 @lru_cache(maxsize=4096)  # asked for each day anew
 def named(series: Series, field: str, value: str) -> Series:
     """The series with this value in a field; nobody's, where accounts and services have no value."""

@@ -25,6 +25,7 @@ from monitor.model import Batch, Charge, MeterReading, Series, Window
 from monitor.period import midnight
 from monitor.ports import BillingSource
 from monitor.scope_costs import CHARGE_TYPE, Detail, Found, ScopeReader
+from monitor.views import by_series
 
 By: TypeAlias = Literal["account", "service", "region"]
 
@@ -198,8 +199,8 @@ class AzureCost:
         billed = {day for part in found for _, day in part.cells}
         periods = {day: Period(midnight(day), midnight(day + _DAY)) for day in billed}
         for part in found:
-            for (series, day), cost in sorted(part.cells.items()):
-                charges.append(Charge(series, periods[day], cost))
+            for series, days in sorted(by_series(part.cells).items()):
+                charges += (Charge(series, periods[day], cost) for day, cost in sorted(days.items()))
                 if part.covered is not None:
                     replaces[series] = part.covered
         rejected = sum(part.rejected for part in found)
