@@ -14,6 +14,7 @@ import re
 import stat
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,9 +83,15 @@ class SecretRef:
         """Whether the secret itself stands in the config: accepted, and worth a warning."""
         return self.kind is SecretKind.INLINE
 
-    @property
-    def hint(self) -> str:
-        """Goes after what is said of an inline value that is unusable: what its author may have meant; or ""."""
+    @contextmanager
+    def with_hint(self) -> Iterator[None]:
+        """Around a look at an inline value: a ValueError that leaves says too what the author may have meant."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{error}{self._hint()}") from None
+
+    def _hint(self) -> str:
         if not self.inline or len(self.place) > _LONGEST_NAME or not _BARE_NAME.fullmatch(self.place):
             return ""
         return f'; did you mean "{SecretKind.ENV}:{self.place.strip("${}")}"?'

@@ -64,10 +64,8 @@ class Settings(ReceiverSettings):
                     "or allow_private = true for a server of your own"
                 )
         if self.routing_key.inline:
-            try:
+            with self.routing_key.with_hint():
                 _routing_key(self, self.routing_key.resolve())
-            except ValueError as error:
-                raise ValueError(f"{error}{self.routing_key.hint}") from None
         return self
 
 

@@ -50,10 +50,8 @@ class Settings(ReceiverSettings):
     @model_validator(mode="after")
     def _inline_url_is_usable(self) -> Self:
         if self.webhook_url.inline:
-            try:
+            with self.webhook_url.with_hint():
                 _target(self, self.webhook_url.resolve().reveal())
-            except ValueError as error:
-                raise ValueError(f"{error}{self.webhook_url.hint}") from None
         return self
 
 

@@ -67,10 +67,8 @@ class Settings(ReceiverSettings):
     @model_validator(mode="after")
     def _inline_values_are_usable(self) -> Self:
         if self.url.inline:
-            try:
+            with self.url.with_hint():
                 _target(self, self.url.resolve())
-            except ValueError as error:
-                raise ValueError(f"{error}{self.url.hint}") from None
         for name, reference in self.headers.items():
             if reference.inline:
                 _header_value(name, reference.resolve())

@@ -198,10 +198,6 @@ class StoredOutbox:
                 back = replace(row, created_at=to_micros(now), next_attempt_at=to_micros(now), owed_since=since)
                 write(tx, back)
 
-    def states(self, ids: Collection[str]) -> list[tuple[str, str, DeliveryState]]:
-        """(id, receiver, state) of these messages, in the order in which they were owed."""
-        return [(one.id, one.receiver, one.state) for one in self.standings(ids)]
-
     def standings(self, ids: Collection[str]) -> list[Standing]:
         """How these messages stand, in the order in which they were owed.
 

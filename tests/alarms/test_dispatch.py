@@ -19,6 +19,7 @@ from monitor.clock import FixedClock
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox
 from tests.fakes.notifiers import Accepting, Hanging, Refusing
+from tests.fakes.outbox import states_of
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -67,7 +68,7 @@ def test_everything_due_goes_out_in_order(outbox: StoredOutbox, clock: FixedCloc
     outbox.add([message(n, receiver) for n in range(5) for receiver in ("oncall", "mail")])
     Dispatcher(outbox, {"oncall": oncall, "mail": mail}, clock.now).run_until_idle(LIMIT)
     assert ids(oncall.taken) == ids(mail.taken) == [f"e1/l80/{n}" for n in range(5)]
-    assert {state for _, _, state in outbox.states(["e1/l80/0", "e1/l80/4"])} == {DeliveryState.SENT}
+    assert {state for _, _, state in states_of(outbox, ["e1/l80/0", "e1/l80/4"])} == {DeliveryState.SENT}
 
 
 def test_nothing_due_ends_at_once(outbox: StoredOutbox, clock: FixedClock) -> None:
@@ -188,7 +189,7 @@ def test_a_message_refused_for_itself_leaves_the_receiver_alive(outbox: StoredOu
     Dispatcher(outbox, {"oncall": oncall, "mail": mail}, clock.now).run_until_idle(LIMIT)
     assert ids(oncall.taken) == ["e1/l80/2"]
     assert mail.taken == [replace(message(1), receiver="mail", instead_of="oncall")]
-    assert ("e1/l80/1", "oncall", DeliveryState.DEAD) in outbox.states(["e1/l80/1"])
+    assert ("e1/l80/1", "oncall", DeliveryState.DEAD) in states_of(outbox, ["e1/l80/1"])
     assert {one.state for one in outbox.receivers()} == {"OK"}
 
 
@@ -282,7 +283,7 @@ def test_a_send_that_never_ends_is_left_behind_and_counts_when_it_ends_well(
     assert len(oncall.attempts) == 1
     oncall.let_go.set()
     wait_until(lambda: outbox.owed("oncall") == [])
-    assert outbox.states(["e1/l80/1"])[0][2] is DeliveryState.SENT
+    assert states_of(outbox, ["e1/l80/1"])[0][2] is DeliveryState.SENT
 
 
 def test_sends_that_never_end_do_not_pile_up(outbox: StoredOutbox, clock: FixedClock) -> None:
@@ -321,7 +322,10 @@ def test_stopping_lets_a_send_end(outbox: StoredOutbox, clock: FixedClock) -> No
     stopper.start()
     oncall.let_go.set()
     stopper.join(20)
-    assert [state for _, _, state in outbox.states(["e1/l80/1", "e1/l80/2"])] == [DeliveryState.SENT, DeliveryState.DUE]
+    assert [state for _, _, state in states_of(outbox, ["e1/l80/1", "e1/l80/2"])] == [
+        DeliveryState.SENT,
+        DeliveryState.DUE,
+    ]
 
 
 def test_a_thread_that_was_not_waited_for_does_not_send_beside_its_successor(

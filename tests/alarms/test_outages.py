@@ -23,6 +23,7 @@ from monitor.clock import FixedClock
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox, told
 from tests.fakes.notifiers import Accepting, Hanging, Refusing
+from tests.fakes.outbox import states_of
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -238,7 +239,7 @@ def test_five_hundred_breaches_are_one_message_for_each_receiver_and_none_is_los
         (message,) = notifier.taken
         assert sorted(ids(list(message.facts.held))) == sorted(names)
         assert message.facts.severity is Severity.CRITICAL
-    assert {state for *_, state in outbox.states(names)} == {DeliveryState.SENT}
+    assert {state for *_, state in states_of(outbox, names)} == {DeliveryState.SENT}
 
 
 def test_a_few_breaches_get_a_message_each(outbox: StoredOutbox, clock: FixedClock) -> None:
@@ -392,7 +393,7 @@ def test_as_long_as_one_works_a_breach_is_accepted_within_two_minutes(
         clock.instant += dispatch.UNHEARD_AFTER + 5 * S
         dispatcher.run_until_idle(LIMIT)
         assert clock.instant - seen <= 120 * S
-        assert DeliveryState.SENT in [state for *_, state in outbox.states([f"{addressed}/l100/1"])]
+        assert DeliveryState.SENT in [state for *_, state in states_of(outbox, [f"{addressed}/l100/1"])]
 
 
 def test_repeats_however_frequent_do_not_keep_a_breach_from_being_told_another_way(

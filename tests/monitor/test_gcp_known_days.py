@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -57,6 +58,19 @@ MOMENTS = count()
 def touch(stage: Stage) -> None:
     """The table has changed, though nothing that is read."""
     stage.load(line("05-01T00", "1", loaded=NOW + next(MOMENTS) * timedelta(seconds=1)))
+
+
+def read_in_part(stage: Stage, books: Books, **settings: Any) -> None:
+    """A read whose first page is booked and whose second is refused."""
+
+    def refuse_the_second(call: Call) -> None:
+        if "pageToken" in call.query:
+            raise RefusedError(403, "accessDenied", "Access Denied")
+
+    stage.bigquery.page_rows, stage.cloud.always = 40, refuse_the_second
+    with pytest.raises(OutsideError):
+        books.read(stage.source(most=20, **settings), NOW + HOUR)
+    stage.cloud.always = None
 
 
 def days_of(*batches: Batch) -> set[str]:
@@ -117,21 +131,9 @@ def test_a_day_that_is_gone_is_withdrawn_and_booked_again_when_it_is_back(stage:
 def test_a_day_that_came_in_a_read_that_failed_later_on_comes_again(stage: Stage, books: Books) -> None:
     books.read(stage.source(), NOW)
     stage.bigquery.execute(TABLE, "UPDATE {table} SET cost = cost * 2")
-    stage.bigquery.page_rows = 40
-    pages = 0
-
-    def fail_later(call: Call) -> None:
-        nonlocal pages
-        pages += "pageToken" in call.query
-        if pages:
-            raise RefusedError(403, "accessDenied", "Access Denied")
-
-    stage.cloud.always = fail_later
     touch(stage)
-    with pytest.raises(OutsideError):
-        books.read(stage.source(most=20), NOW + HOUR)
+    read_in_part(stage, books)
     assert DAYS * 11 < books.total() < 2 * DAYS * 11, "some parts were booked"
-    stage.cloud.always = None
     # All is as it was before: to those days that is news.
     stage.bigquery.execute(TABLE, "UPDATE {table} SET cost = cost / 2")
     touch(stage)
@@ -202,17 +204,8 @@ def test_a_read_that_stopped_halfway_in_another_way_is_not_taken_for_one_in_this
     stage: Stage, books: Books
 ) -> None:
     books.read(stage.source(by=["account"]), NOW)
-    stage.bigquery.page_rows = 40
-
-    def fail_later(call: Call) -> None:
-        if "pageToken" in call.query:
-            raise RefusedError(403, "accessDenied", "Access Denied")
-
-    stage.cloud.always = fail_later
-    with pytest.raises(OutsideError):
-        books.read(stage.source(by=["service"], most=20), NOW + HOUR)
+    read_in_part(stage, books, by=["service"])
     assert books.totals("account")[""] > 0
-    stage.cloud.always = None
     books.read(stage.source(by=["account"]), NOW + 2 * HOUR)
     assert books.totals("account") == {"train": 500, "infer": 50}
 

@@ -26,6 +26,7 @@ from monitor.orders import Order
 from monitor.store import alarm_states, silences
 from monitor.store.database import open_store
 from monitor.store.outbox import StoredOutbox
+from tests.fakes.outbox import states_of
 from tests.monitor.test_cycle import HOUR, MONTH, FakeSource, SourceSettings, World, budget
 
 START = datetime(2026, 11, 10, tzinfo=UTC)
@@ -193,7 +194,7 @@ def test_what_was_sent_stays_sent(desk: Desk) -> None:
     desk.turn()
     (message,) = desk.owed()
     desk.tell("silence", for_s=3600)
-    ((_, _, state),) = StoredOutbox(desk.store).states([message.id])
+    ((_, _, state),) = states_of(StoredOutbox(desk.store), [message.id])
     assert state is DeliveryState.SENT
     spend(desk, "10")
     desk.turn()

@@ -16,6 +16,7 @@ from alarms.digest import digest_of
 from alarms.model import Delivery, DeliveryState, Facts, Kind, Notification, Reason, Receipt, Severity
 from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox, last_said, told
+from tests.fakes.outbox import states_of
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -124,7 +125,7 @@ def test_in_place_of_what_may_have_arrived_it_is_a_possible_repeat(outbox: Store
     assert told_as(outbox) == [("e1/l80/3", "CAME AND WENT")]
     assert outbox.owed("oncall")[0].notification.possible_repeat
     outbox.sent(begun, Receipt(), T)
-    assert outbox.states(["e1/l80/1"])[0][2] is DeliveryState.SENT, "it came through after all"
+    assert states_of(outbox, ["e1/l80/1"])[0][2] is DeliveryState.SENT, "it came through after all"
 
 
 def test_what_was_chosen_and_has_just_been_replaced_is_not_sent(outbox: StoredOutbox) -> None:
@@ -140,10 +141,10 @@ def test_what_was_chosen_and_has_just_been_replaced_is_not_sent(outbox: StoredOu
 def test_a_replaced_message_stands_as_the_one_that_says_it(outbox: StoredOutbox) -> None:
     outbox.add([FIRING])
     outbox.add([REPEAT])
-    assert outbox.states(["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.DUE)]
+    assert states_of(outbox, ["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.DUE)]
     outbox.add([RESOLVED])
     outbox.sent(begin(outbox), Receipt(), T)
-    assert [state for *_, state in outbox.states(["e1/l80/1", "e1/l80/2"])] == [DeliveryState.SENT] * 2
+    assert [state for *_, state in states_of(outbox, ["e1/l80/1", "e1/l80/2"])] == [DeliveryState.SENT] * 2
 
 
 def test_a_stand_in_that_is_told_late_is_told_the_end_as_well(outbox: StoredOutbox) -> None:
@@ -201,7 +202,7 @@ def test_the_end_after_a_refused_beginning_says_both(outbox: StoredOutbox) -> No
     outbox.add([RESOLVED])
     outbox.dead(begun, "too long")
     assert told_as(outbox) == [("e1/l80/3", "CAME AND WENT")]
-    assert outbox.states(["e1/l80/1"])[0][2] is DeliveryState.DEAD
+    assert states_of(outbox, ["e1/l80/1"])[0][2] is DeliveryState.DEAD
 
 
 def test_an_alarm_that_fires_again_and_again_unheard_is_one_message(outbox: StoredOutbox) -> None:
@@ -266,7 +267,7 @@ def flood(outbox: StoredOutbox, count: int = 12) -> Delivery:
 
 
 def states(outbox: StoredOutbox) -> set[DeliveryState]:
-    return {state for *_, state in outbox.states([f"b{number}/l80/1" for number in range(12)])}
+    return {state for *_, state in states_of(outbox, [f"b{number}/l80/1" for number in range(12)])}
 
 
 def test_a_digest_is_sent_as_one(outbox: StoredOutbox) -> None:
@@ -391,7 +392,7 @@ class World:
                 self.outbox.later(delivery, self.now, "503", uncertain=outcome == "in doubt")
 
     def refused(self, receiver: str) -> bool:
-        rows = self.outbox.states({each.id for each in self.all})
+        rows = states_of(self.outbox, {each.id for each in self.all})
         return any(who == receiver and state is DeliveryState.DEAD for _, who, state in rows)
 
 

@@ -20,6 +20,7 @@ from monitor.store.database import Store, open_store
 from monitor.store.outbox import StoredOutbox, told
 from monitor.store.payload import from_payload, to_payload
 from monitor.store.receivers import ReceiverState, nobody_hears
+from tests.fakes.outbox import states_of
 
 T = datetime(2026, 11, 23, 18, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -76,7 +77,7 @@ def test_owing_twice_is_owing_once(outbox: StoredOutbox) -> None:
     outbox.sent(begin(outbox, delivery), Receipt("remote-7", ("a@example.com",)), T + S)
     outbox.add([message()])
     assert oldest_owed(outbox, "oncall") is None
-    assert outbox.states(["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
+    assert states_of(outbox, ["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
 
 
 def test_adding_is_part_of_the_transaction_around_it(store: Store, outbox: StoredOutbox) -> None:
@@ -122,7 +123,7 @@ def test_what_was_accepted_is_never_owed_again(outbox: StoredOutbox) -> None:
     outbox.sent(delivery, Receipt(), T)
     outbox.later(delivery, T, "given up, before it came through after all", uncertain=True)
     outbox.dead(delivery, "the same")
-    assert outbox.states(["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
+    assert states_of(outbox, ["e1/l80/1"]) == [("e1/l80/1", "oncall", DeliveryState.SENT)]
 
 
 def test_who_was_dead_is_tried_at_once_after_a_start(outbox: StoredOutbox) -> None:
