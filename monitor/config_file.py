@@ -152,6 +152,8 @@ def path_text(loc: Loc) -> str:
 
 def shown(text: str) -> str:
     """A wrong word, as far as it helps to find it: it may be a secret that stands where it does not belong."""
+    # An end of a line in it is shown as it would be written, or the sentence would have two.
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     if "://" in text:
         return text.partition("://")[0][:8] + "://…"
     return text if len(text) <= _LONGEST_SHOWN else text[:8] + "…"
